@@ -1,0 +1,1 @@
+//! The custom resources and other Kubernetes objects as tidegate sees them.

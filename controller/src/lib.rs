@@ -1,0 +1,1 @@
+//! The brain: what a rollout should do next, decided without I/O.

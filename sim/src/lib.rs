@@ -1,0 +1,1 @@
+//! An invented cluster, clock and metrics, all driven from one seed.
