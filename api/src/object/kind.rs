@@ -1,0 +1,122 @@
+//! Kinds of objects, with the API paths they are served under.
+
+use super::Text;
+
+/// A kind of object. The kinds that tidegate knows by heart have names of their own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// `argoproj.io/v1alpha1` Rollout
+    Rollout,
+    /// `argoproj.io/v1alpha1` AnalysisTemplate
+    AnalysisTemplate,
+    /// `argoproj.io/v1alpha1` ClusterAnalysisTemplate
+    ClusterAnalysisTemplate,
+    /// `argoproj.io/v1alpha1` AnalysisRun
+    AnalysisRun,
+    /// `argoproj.io/v1alpha1` Experiment
+    Experiment,
+    /// `apps/v1` ReplicaSet
+    ReplicaSet,
+    /// `apps/v1` Deployment
+    Deployment,
+    /// `v1` Pod
+    Pod,
+    /// `v1` PodTemplate
+    PodTemplate,
+    /// `v1` Service
+    Service,
+    /// `discovery.k8s.io/v1` EndpointSlice
+    EndpointSlice,
+    /// `autoscaling/v2` HorizontalPodAutoscaler
+    HorizontalPodAutoscaler,
+    /// `policy/v1` PodDisruptionBudget
+    PodDisruptionBudget,
+    /// Any other kind.
+    Other {
+        /// `group/version`, or the version alone for the core group.
+        api_version: Text,
+        /// The kind's name.
+        name: Text,
+    },
+}
+
+/// (kind, apiVersion, name, plural) of every kind known by heart.
+const KNOWN: &[(Kind, &str, &str, &str)] = &[
+    (Kind::Rollout, "argoproj.io/v1alpha1", "Rollout", "rollouts"),
+    (Kind::AnalysisTemplate, "argoproj.io/v1alpha1", "AnalysisTemplate", "analysistemplates"),
+    (Kind::ClusterAnalysisTemplate, "argoproj.io/v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates"),
+    (Kind::AnalysisRun, "argoproj.io/v1alpha1", "AnalysisRun", "analysisruns"),
+    (Kind::Experiment, "argoproj.io/v1alpha1", "Experiment", "experiments"),
+    (Kind::ReplicaSet, "apps/v1", "ReplicaSet", "replicasets"),
+    (Kind::Deployment, "apps/v1", "Deployment", "deployments"),
+    (Kind::Pod, "v1", "Pod", "pods"),
+    (Kind::PodTemplate, "v1", "PodTemplate", "podtemplates"),
+    (Kind::Service, "v1", "Service", "services"),
+    (Kind::EndpointSlice, "discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+    (Kind::HorizontalPodAutoscaler, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    (Kind::PodDisruptionBudget, "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+];
+
+impl Kind {
+    /// The kind with this `apiVersion` and name.
+    pub fn new(api_version: &str, name: &str) -> Kind {
+        KNOWN.iter().find(|(_, a, n, _)| *a == api_version && *n == name).map_or_else(
+            || Kind::Other { api_version: api_version.into(), name: name.into() },
+            |(kind, ..)| kind.clone(),
+        )
+    }
+
+    /// A kind known by heart, by its name alone (as scripts and stories name kinds).
+    pub fn by_name(name: &str) -> Option<Kind> {
+        KNOWN.iter().find(|(_, _, n, _)| *n == name).map(|(kind, ..)| kind.clone())
+    }
+
+    fn known(&self) -> Option<&'static (Kind, &'static str, &'static str, &'static str)> {
+        KNOWN.iter().find(|(kind, ..)| kind == self)
+    }
+
+    /// `group/version`, or the version alone for the core group.
+    pub fn api_version(&self) -> &str {
+        match self {
+            Kind::Other { api_version, .. } => api_version,
+            _ => self.known().map_or("", |row| row.1),
+        }
+    }
+
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version().split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The name, as in `kind:`.
+    pub fn name(&self) -> &str {
+        match self {
+            Kind::Other { name, .. } => name,
+            _ => self.known().map_or("", |row| row.2),
+        }
+    }
+
+    /// The plural under which the API serves a kind known by heart.
+    pub fn plural(&self) -> Option<&'static str> {
+        self.known().map(|row| row.3)
+    }
+
+    /// Whether objects of this kind live in no namespace.
+    pub fn is_cluster_wide(&self) -> bool {
+        matches!(self, Kind::ClusterAnalysisTemplate)
+    }
+
+    /// Whether the API serves a status subresource that plain writes do not touch.
+    pub fn has_status_subresource(&self) -> bool {
+        !matches!(
+            self,
+            Kind::AnalysisTemplate
+                | Kind::ClusterAnalysisTemplate
+                | Kind::AnalysisRun
+                | Kind::Experiment
+                | Kind::PodTemplate
+                | Kind::EndpointSlice
+                | Kind::Other { .. }
+        )
+    }
+}
