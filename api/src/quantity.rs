@@ -54,6 +54,10 @@ impl Quantity {
             return Err(NotAQuantity);
         }
         exponent -= places;
+        let digitless = !text.bytes().any(|b| b.is_ascii_digit());
+        if digitless && power >= 50 {
+            return Err(NotAQuantity); // Kubernetes reads `Ki` as zero and refuses `Pi`.
+        }
         if family == Family::Binary {
             mantissa = mantissa.checked_mul(1_i128 << power).ok_or(NotAQuantity)?;
         }
@@ -98,6 +102,11 @@ impl Quantity {
         Quantity { mantissa, exponent: -3, family: self.family, kept: None }.reduced()
     }
 
+    /// A text that two amounts share exactly when they are equal.
+    pub fn value_text(&self) -> String {
+        format!("{}e{}", self.mantissa, self.exponent)
+    }
+
     fn reduced(mut self) -> Quantity {
         while self.mantissa != 0 && self.mantissa % 10 == 0 {
             self.mantissa /= 10;
@@ -112,9 +121,9 @@ impl Quantity {
     /// Amounts with binary suffixes stop at the largest 64-bit number.
     fn capped(self) -> Quantity {
         let largest = i128::from(i64::MAX);
-        if self.mantissa <= largest && self.exponent <= 0
-            || self.whole().is_some_and(|whole| whole <= largest)
-        {
+        let whole_part =
+            divisor(-self.exponent).map(|divisor| self.mantissa / divisor).or_else(|| self.whole());
+        if whole_part.is_some_and(|whole| whole < largest) {
             return self;
         }
         Quantity { mantissa: largest, exponent: 0, ..self }.reduced()
@@ -245,10 +254,14 @@ impl<'a> Parts<'a> {
 
 /// `value / 10^places`, rounded away from zero.
 fn divide_rounding_up(value: i128, places: i32) -> i128 {
-    let divisor = u32::try_from(places).ok().and_then(|places| 10_i128.checked_pow(places));
-    let Some(divisor) = divisor else { return value.signum() };
+    let Some(divisor) = divisor(places) else { return value.signum() };
     let (quotient, rest) = (value / divisor, value % divisor);
     quotient + rest.signum()
+}
+
+/// `10^places`, for places from zero to as many as fit.
+fn divisor(places: i32) -> Option<i128> {
+    10_i128.checked_pow(u32::try_from(places).ok()?)
 }
 
 #[cfg(test)]
@@ -285,6 +298,7 @@ mod tests {
         check("16Ei", "9223372036854775807");
         check("1000E", "1");
         check("123456789012345678901", "123456789012345678901");
+        check("05.3Ei", "6110483974416288972800m");
         check("1.1Ki", "1126400m");
         check("0.0001Ki", "102400u");
         check("Ki", "0");
@@ -292,9 +306,21 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in
-            ["", "x", "1 Gi", "1.2.3", "1Kib", "--1", "1e", "1e999999999", "1e-9999", "1ee3", &"9".repeat(60)]
-        {
+        for text in [
+            "",
+            "x",
+            "1 Gi",
+            "1.2.3",
+            "1Kib",
+            "--1",
+            "1e",
+            "1e999999999",
+            "1e-9999",
+            "1ee3",
+            "Pi",
+            ".Ei",
+            &"9".repeat(60),
+        ] {
             assert!(Quantity::parse(text).is_err(), "{text}");
         }
     }
