@@ -59,7 +59,7 @@ pub(crate) enum Shape {
 }
 
 /// What the CRD shows of a field.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) enum InCrd {
     /// Its shape.
     Shape,
@@ -70,7 +70,7 @@ pub(crate) enum InCrd {
     /// An object about whose content nothing is said (the metadata of the object itself).
     Object,
     /// Another type.
-    Other(TypeId),
+    Other(Shape),
 }
 
 /// How server-side apply merges a list or map.
@@ -96,6 +96,48 @@ pub(crate) struct Field {
     pub one_of: Vec<&'static str>,
     pub default: Option<Value>,
     pub filled: Option<Value>,
+}
+
+/// What the CRD says of a value.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum View<'a> {
+    /// Nothing: it may be anything.
+    Any,
+    /// An object; its content is free.
+    Open,
+    /// An object; nothing is said of its content.
+    Object,
+    /// A value of this shape.
+    Of(&'a Shape),
+}
+
+impl Field {
+    /// What the CRD says of the field.
+    pub fn view(&self) -> View<'_> {
+        match &self.in_crd {
+            InCrd::Shape => View::of(&self.shape),
+            InCrd::Any => View::Any,
+            InCrd::Open => View::Open,
+            InCrd::Object => View::Object,
+            InCrd::Other(shape) => View::of(shape),
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// What the CRD says of the items of a list or map, or of a value by itself.
+    pub fn of(shape: &'a Shape) -> View<'a> {
+        if *shape == Shape::Raw { View::Any } else { View::Of(shape) }
+    }
+
+    /// What the CRD says of the content of an object under that name.
+    pub fn entry(self, name: &str) -> Option<View<'a>> {
+        match self {
+            View::Of(Shape::Struct(id)) => table().at(*id).field(name).map(Field::view),
+            View::Of(Shape::Map(item)) => Some(View::of(item)),
+            _ => None,
+        }
+    }
 }
 
 /// One type.
@@ -233,7 +275,7 @@ fn field(line: &'static str, names: &BTreeMap<&str, TypeId>) -> Result<Field, St
                     "any" => InCrd::Any,
                     "open" => InCrd::Open,
                     "object" => InCrd::Object,
-                    other => InCrd::Other(*names.get(other).ok_or_else(|| format!("unknown type {other}"))?),
+                    other => InCrd::Other(shape(other, names)?),
                 }
             }
             _ => return Err(format!("unknown mark {mark}")),
