@@ -3,3 +3,4 @@
 pub mod quantity;
 pub mod schema;
 pub mod time;
+pub mod yaml_out;

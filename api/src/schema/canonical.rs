@@ -368,7 +368,28 @@ mod tests {
         check(-0.0, "-0");
     }
 
+    /// The value as text, with the keys of every mapping in falling order.
+    fn backwards(value: &Value) -> String {
+        match value {
+            Value::Object(map) => {
+                let entry = |(key, value): (&String, &Value)| {
+                    format!("{}:{}", Value::from(key.as_str()), backwards(value))
+                };
+                format!("{{{}}}", map.iter().rev().map(entry).collect::<Vec<_>>().join(","))
+            }
+            Value::Array(items) => format!("[{}]", items.iter().map(backwards).collect::<Vec<_>>().join(",")),
+            other => other.to_string(),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_order_of_keys_changes_no_hash(value in crate::schema::testing::any_value()) {
+            let turned: Value = serde_json::from_str(&backwards(&value)).unwrap();
+            prop_assert_eq!(pod_template_hash(&turned, None), pod_template_hash(&value, None));
+            prop_assert_eq!(steps_hash(Some(&turned)), steps_hash(Some(&value)));
+        }
+
         #[test]
         fn any_value_has_a_hash(value in crate::schema::testing::any_value()) {
             prop_assert!((1..=10).contains(&pod_template_hash(&value, None).len()));

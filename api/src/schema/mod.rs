@@ -5,6 +5,7 @@
 
 mod canonical;
 mod check;
+mod crd;
 mod image;
 mod prune;
 mod table;
@@ -14,6 +15,7 @@ mod testing;
 
 pub use canonical::{pod_template_hash, steps_hash};
 pub use check::{TypeError, type_errors};
+pub use crd::crd;
 pub use prune::{UnknownField, apply_defaults, explain_unknown_fields, prune, unknown_fields};
 pub use template::{default_pod_template, same_template};
 

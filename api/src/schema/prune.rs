@@ -84,7 +84,7 @@ impl Pruning<'_> {
                     true => pruning.value(entry, value),
                     false => pruning.record(key, view),
                 });
-                known && !(value.is_null() && !has_default(view, key))
+                known && (!value.is_null() || has_default(view, key))
             }),
             Value::Array(items) => {
                 let item = match view {
