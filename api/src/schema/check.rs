@@ -24,7 +24,8 @@ impl fmt::Display for TypeError {
     }
 }
 
-/// Everything the API server would refuse in an object of that kind, in alphabetical order of fields. Unknown
+/// Everything the API server would refuse in an object of that kind, in alphabetical order of fields, and what it
+/// lets pass though no controller could read it: numbers beyond 32 bits, lists in the place of times. Unknown
 /// fields are no error, nulls count as absent, other kinds are not looked at.
 pub fn type_errors(kind: &str, object: &Value) -> Vec<TypeError> {
     let Some(id) = super::kind_type(kind) else { return Vec::new() };
@@ -73,7 +74,6 @@ impl Check {
             (Shape::Int32 | Shape::Int64 | Shape::IntOrString | Shape::Quantity, Value::Number(_))
                 if integer(value).is_some() =>
             {
-                // The API server lets it pass, but no controller could read it.
                 if *shape == Shape::Int32 && i32::try_from(integer(value).unwrap_or(0)).is_err() {
                     let path = self.path.clone();
                     self.report(format!("Invalid value: {}: {path} must fit into 32 bits", bare(value)));
