@@ -1,7 +1,13 @@
 //! The custom resources and other Kubernetes objects as tidegate sees them.
 
+pub mod duration;
+pub mod int_or_percent;
 pub mod object;
 pub mod problem;
+pub mod quantity;
+pub mod schema;
 pub mod spec;
 pub mod time;
 pub mod validate;
+pub mod yaml;
+pub mod yaml_out;
