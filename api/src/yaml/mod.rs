@@ -35,10 +35,7 @@ pub fn read(name: &str, text: &str) -> Result<Vec<Document>, SourceError> {
         return Err(source.error(source.span(at, at + 1), "a control character does not belong into text"));
     }
     let documents = parse::documents(&source, text)?;
-    Ok(documents
-        .into_iter()
-        .map(|(value, root)| Document { value, root, source: source.clone() })
-        .collect())
+    Ok(documents.into_iter().map(|(value, root)| Document { value, root, source: source.clone() }).collect())
 }
 
 /// The objects in the documents: a `List` (or `RolloutList` and the like) stands for its items.
@@ -54,7 +51,9 @@ fn add_objects(mut value: Value, mut root: Node, source: &Arc<Source>, found: &m
     let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     let items = match (value.get_mut("items"), &mut root.inside) {
         (Some(Value::Array(values)), Inside::Map(fields)) if is_list => match fields.get_mut("items") {
-            Some(Node { inside: Inside::List(nodes), .. }) => Some((std::mem::take(values), std::mem::take(nodes))),
+            Some(Node { inside: Inside::List(nodes), .. }) => {
+                Some((std::mem::take(values), std::mem::take(nodes)))
+            }
             _ => None,
         },
         _ => None,

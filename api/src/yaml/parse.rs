@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::scalar;
@@ -39,7 +40,7 @@ pub(super) enum Inside {
 
 /// Every document of the text that is not null.
 pub(super) fn documents(source: &Arc<Source>, text: &str) -> Result<Vec<(Value, Node)>, SourceError> {
-    let (text, shortened) = without_surrogates(text);
+    let (text, shortened) = json_as_yaml(text);
     let mut reader = Reader {
         source,
         chars: text.chars().collect(),
@@ -103,7 +104,9 @@ impl<'t> Reader<'t> {
         }
         let (tree, anchor) = match event {
             Event::Alias(id) => (self.alias(id, place, depth)?, 0),
-            Event::Scalar(text, style, anchor, tag) => (self.scalar(&text, style, tag.as_deref(), place)?, anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (self.scalar(&text, style, tag.as_deref(), place)?, anchor)
+            }
             Event::SequenceStart(anchor, tag) => {
                 self.only_tag("seq", tag.as_deref(), place)?;
                 (self.list(place, depth)?, anchor)
@@ -186,13 +189,13 @@ impl<'t> Reader<'t> {
             }
             if let Some(before) = written.insert(key.clone(), key_span) {
                 let place = if before.line == key_span.line {
-                    format!("column {}", before.column)
+                    format!("at column {}", before.column)
                 } else {
-                    format!("line {}", before.line)
+                    format!("on line {}", before.line)
                 };
                 return Err(SourceError {
                     help: Some("keep one of the two".to_owned()),
-                    ..self.source.error(key_span, format!("`{key}` is given twice, first on {place}"))
+                    ..self.source.error(key_span, format!("`{key}` is given twice, first {place}"))
                 });
             }
             tree.node.key = Some(key_span);
@@ -206,7 +209,7 @@ impl<'t> Reader<'t> {
 
     fn key(&mut self, event: Event<'t>, place: Place, depth: usize) -> Result<String, SourceError> {
         if !matches!(event, Event::Scalar(..) | Event::Alias(_)) {
-            return Err(self.error(place, "a key must be text, not a map or a list"));
+            return Err(advised(self.error(place, "a key must be text, not a map or a list")));
         }
         let tree = self.tree(event, place, depth)?;
         scalar::key(tree.value).map_err(|message| self.error(place, message))
@@ -260,7 +263,9 @@ impl<'t> Reader<'t> {
                 self.left = left;
                 Ok(())
             }
-            None => Err(self.error(place, format!("with its aliases, this text holds more than {NODES} values"))),
+            None => {
+                Err(self.error(place, format!("with its aliases, this text holds more than {NODES} values")))
+            }
         }
     }
 
@@ -275,8 +280,9 @@ impl<'t> Reader<'t> {
     }
 
     fn block_or_flow(&self, start: Place, end: Place, first: Option<Span>, inside: Inside) -> Node {
-        let is_flow = start.1.checked_sub(1).and_then(|i| self.chars.get(i)).is_some_and(|c| "{[".contains(*c));
-        let is_flow = is_flow && start.1 > start.0;
+        // The start covers properties and the bracket with the space behind it, or no bracket at all.
+        let before = self.chars.get(start.0..start.1).unwrap_or_default();
+        let is_flow = before.iter().rev().find(|c| !c.is_whitespace()).is_some_and(|c| "{[".contains(*c));
         let own = if is_flow { self.span((start.0, end.1)) } else { self.span(start) };
         Node {
             span: if is_flow { own } else { first.unwrap_or(own) },
@@ -306,41 +312,45 @@ impl<'t> Reader<'t> {
             Some((_, what)) => what,
             None => info,
         };
-        let mut error = self.error((at, at), message);
-        let line = error.source_line.clone();
-        let indent = line.len() - line.trim_start().len();
-        error.help = if line.contains("{{") {
-            Some("this looks like a template: render it first".to_owned())
-        } else if line[..indent].contains('\t') {
-            Some("YAML is indented with spaces, not with tabs".to_owned())
-        } else {
-            None
-        };
+        advised(self.error((at, at), message))
+    }
+}
+
+/// With advice, if the line shows what went wrong.
+fn advised(error: SourceError) -> SourceError {
+    let line = error.source_line.clone();
+    let indent = line.len() - line.trim_start().len();
+    if line.contains("{{") {
+        error.with_help("this looks like a template: render it first")
+    } else if line[..indent].contains('\t') {
+        error.with_help("YAML is indented with spaces, not with tabs")
+    } else {
         error
     }
 }
 
 type Pairs = (Map<String, Value>, BTreeMap<String, Node>);
 
-/// JSON writes characters beyond 16 bits as two `\u` escapes, which YAML does not know: they become its one `\U`
-/// escape, two characters shorter. Answers the text and the indices behind each shortened place.
-fn without_surrogates(text: &str) -> (Cow<'_, str>, Vec<usize>) {
-    let is_json = text.trim_start().starts_with(['{', '[']);
-    if !is_json || !text.contains("\\u") {
+/// YAML is nearly a superset of JSON. Where it is not, JSON is rewritten: two `\u` escapes for one character beyond
+/// 16 bits become one `\U` escape, two characters shorter; a tab between values becomes a space. Answers the text
+/// and the indices behind each shortened place.
+fn json_as_yaml(text: &str) -> (Cow<'_, str>, Vec<usize>) {
+    let is_rewritten = text.trim_start().starts_with(['{', '['])
+        && (text.contains("\\u") || text.contains('\t'))
+        && serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if !is_rewritten {
         return (Cow::Borrowed(text), Vec::new());
     }
     let half = |text: &str| {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
         u32::from_str_radix(digits, 16).ok()
     };
-    let (mut out, mut shortened, mut index, mut rest) = (String::new(), Vec::new(), 0, text);
+    let (mut out, mut shortened, mut index) = (String::new(), Vec::new(), 0);
+    let (mut rest, mut is_string) = (text, false);
     while let Some(c) = rest.chars().next() {
-        let mut length = c.len_utf8();
-        let mut characters = 1;
-        if c == '\\' {
-            if let (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) =
-                (half(rest), rest.get(6..).and_then(half))
-            {
+        let pair = (half(rest), rest.get(6..).and_then(half));
+        let length = match (c, pair) {
+            ('\\', (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff))) => {
                 let whole = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
                 out.push_str(&format!("\\U{whole:08x}"));
                 index += 10;
@@ -348,15 +358,15 @@ fn without_surrogates(text: &str) -> (Cow<'_, str>, Vec<usize>) {
                 rest = &rest[12..];
                 continue;
             }
-            // The character behind the backslash belongs to it.
-            if let Some(escaped) = rest[length..].chars().next() {
-                length += escaped.len_utf8();
-                characters += 1;
-            }
-        }
-        out.push_str(&rest[..length]);
-        index += characters;
-        rest = &rest[length..];
+            // The character behind the backslash belongs to it; in JSON it is a single byte.
+            ('\\', _) => 2,
+            _ => c.len_utf8(),
+        };
+        is_string ^= c == '"';
+        let (piece, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        out.push_str(if piece == "\t" && !is_string { " " } else { piece });
+        index += piece.chars().count();
+        rest = after;
     }
     (Cow::Owned(out), shortened)
 }

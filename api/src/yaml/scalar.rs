@@ -8,8 +8,12 @@ use serde_json::{Number, Value};
 pub(super) fn plain(text: &str) -> Result<Value, String> {
     let value = match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Value::Bool(true),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Value::Bool(false),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            Value::Bool(true)
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            Value::Bool(false)
+        }
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF" => {
             return Err(format!("{text} is infinite, and JSON has no number for that"));
         }
@@ -117,9 +121,11 @@ fn float(text: &str) -> Option<Number> {
         return None;
     }
     let value: f64 = text.parse().ok()?;
-    const INT_LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    if value.fract() == 0.0 && (-INT_LIMIT..INT_LIMIT).contains(&value) {
-        return Some(Number::from(value as i64));
+    // Of its digits, Go prints as few as tell it from other floats, and zeros for the rest; so does Rust.
+    if value.fract() == 0.0
+        && let Ok(whole) = value.to_string().parse::<i64>()
+    {
+        return Some(Number::from(whole));
     }
     Number::from_f64(value)
 }
@@ -189,6 +195,8 @@ v: .5 | {"v":0.5}
 v: 5. | {"v":5}
 v: +.5 | {"v":0.5}
 v: -1.5E-3 | {"v":-0.0015}
+v: 1152921504606846976.0 | {"v":1152921504606847000}
+v: 1e19 | {"v":1e19}
 v: 1e-7 | {"v":1e-7}
 v: 1e400 | {"v":"1e400"}
 v: 1.5e | {"v":"1.5e"}
@@ -247,9 +255,21 @@ v: 'it''s' | {"v":"it's"}
     #[test]
     fn what_json_cannot_hold_is_refused() {
         let message = |text: &str| read("t.yaml", text).unwrap_err().message;
-        for text in ["v: .inf", "v: -.INF", "v: .nan", "~: a", "v: !!int x", "v: !!bool 1", "v: !!binary /w==",
-            "v: !!binary a", "v: !env HOME", "v: !!set {a: }", "v: !!map 5", "v: !!str {a: 1}", "? [a]\n: b"]
-        {
+        for text in [
+            "v: .inf",
+            "v: -.INF",
+            "v: .nan",
+            "~: a",
+            "v: !!int x",
+            "v: !!bool 1",
+            "v: !!binary /w==",
+            "v: !!binary a",
+            "v: !env HOME",
+            "v: !!set {a: }",
+            "v: !!map 5",
+            "v: !!str {a: 1}",
+            "? [a]\n: b",
+        ] {
             assert!(!message(text).is_empty(), "{text}");
         }
         assert_eq!(message("v: !env HOME"), "the tag !env has no meaning here");
