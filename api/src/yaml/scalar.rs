@@ -75,8 +75,16 @@ fn number(text: &str) -> Option<Number> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
         return None;
     }
-    let digits: String = text.chars().filter(|c| *c != '_').collect();
-    integer(&digits).or_else(|| if text.starts_with('.') { float(text) } else { float(&digits) })
+    let is_apart = |at: usize| {
+        let around = [text.as_bytes().get(at.wrapping_sub(1)), text.as_bytes().get(at + 1)];
+        around.iter().all(|b| b.is_some_and(u8::is_ascii_digit))
+    };
+    // Underscores may stand anywhere, but behind a leading point only between digits.
+    if text.starts_with('.') && text.match_indices('_').any(|(at, _)| !is_apart(at)) {
+        return None;
+    }
+    let digits = text.replace('_', "");
+    integer(&digits).or_else(|| float(&digits))
 }
 
 fn integer(text: &str) -> Option<Number> {
@@ -189,6 +197,8 @@ v: 1_ | {"v":1}
 v: _1 | {"v":"_1"}
 v: 1_000.5 | {"v":1000.5}
 v: ._5 | {"v":"._5"}
+v: .8_7 | {"v":0.87}
+v: .8_ | {"v":".8_"}
 v: 1e3 | {"v":1000}
 v: 1.0 | {"v":1}
 v: .5 | {"v":0.5}

@@ -306,6 +306,9 @@ fn a_text_holds_several_documents() {
         [json!({"a": 1}), json!({"b": 2}), json!([3])]
     );
     assert_eq!(values("\u{feff}---\r\na: 1\r\nb:\r\n  - x\r\n"), [json!({"a": 1, "b": ["x"]})]);
+    let windows = one("\u{feff}a: 1\r\nb:\r\n  - x\r\n");
+    assert_eq!(windows.span("a").unwrap(), Span { line: 1, column: 4, length: 1 });
+    assert_eq!(windows.span("b[0]").unwrap(), Span { line: 3, column: 5, length: 1 });
     assert_eq!(values("%YAML 1.1\n---\na: 1\n"), [json!({"a": 1})]);
     for empty in ["", "\n", "---\n", "# only a comment\n", "\u{feff}", "---\n...\n---\n"] {
         assert_eq!(values(empty), [] as [Value; 0], "{empty:?}");
