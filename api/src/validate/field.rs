@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::object::{Strings, Text};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
 /// A field of the manifest that may be absent: its value and where it stands.
 #[derive(Clone, Debug)]
@@ -165,9 +165,62 @@ impl Findings {
         self.rules.push(problem);
     }
 
+    /// Notes a value that a rule does not allow.
+    pub fn invalid(&mut self, field: &Field<'_>, detail: impl Into<String>) {
+        self.rule(Problem::invalid(&field.place, field.value.clone(), detail));
+    }
+
+    /// Notes every complaint about a value.
+    pub fn invalid_each(&mut self, field: &Field<'_>, details: Vec<String>) {
+        for detail in details {
+            self.invalid(field, detail);
+        }
+    }
+
+    /// Notes a field that a rule demands.
+    pub fn required(&mut self, field: &Field<'_>, detail: &str) {
+        self.rule(Problem::required(&field.place, detail));
+    }
+
+    /// Notes a field that may not be there.
+    pub fn forbidden(&mut self, field: &Field<'_>, detail: &str) {
+        self.rule(Problem::new(&field.place, ProblemKind::Forbidden, detail));
+    }
+
+    /// Notes an entry that stands there twice.
+    pub fn duplicate(&mut self, field: &Field<'_>, value: impl Into<Value>) {
+        self.rule(Problem::new(&field.place, ProblemKind::Duplicate(value.into()), ""));
+    }
+
+    /// Notes a value outside a list of allowed ones.
+    pub fn not_supported(&mut self, field: &Field<'_>, value: &str, allowed: &[&str]) {
+        let allowed = allowed.iter().map(|a| (*a).to_owned()).collect();
+        self.rule(Problem::new(&field.place, ProblemKind::NotSupported(value.into(), allowed), ""));
+    }
+
+    /// Notes a text outside a list of allowed ones; an absent or empty one takes its default.
+    pub fn one_of(&mut self, field: &Field<'_>, allowed: &[&str]) {
+        let text = field.text(self).unwrap_or_default();
+        if !text.is_empty() && !allowed.contains(&text) {
+            self.not_supported(field, text, allowed);
+        }
+    }
+
+    /// Notes a number below zero.
+    pub fn not_negative(&mut self, field: &Field<'_>) {
+        if field.int32(self).is_some_and(|number| number < 0) {
+            self.invalid(field, "must be greater than or equal to 0");
+        }
+    }
+
     /// Notes a correct use of something that does not exist yet.
     pub fn not_built(&mut self, problem: Problem) {
         self.not_built.push(problem);
+    }
+
+    /// Whether any rule is broken.
+    pub fn has_broken_rules(&self) -> bool {
+        !self.rules.is_empty()
     }
 
     /// Everything, in order. Rules about a field whose type is already wrong judged a default, not what the user
