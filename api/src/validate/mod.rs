@@ -10,6 +10,8 @@ mod not_built;
 mod numbers;
 mod parse;
 mod pod;
+#[cfg(test)]
+mod random_tests;
 mod references;
 mod rollout;
 mod steps;

@@ -71,20 +71,14 @@ fn routing(routing: &Field<'_>, doubts: &mut Vec<Problem>) {
 
 fn steps(canary: &Field<'_>, doubts: &mut Vec<Problem>) {
     let steps = canary.get("steps").list(&mut Findings::default());
-    for step in &steps {
+    for step in steps {
         let keys: Vec<&str> = STEP_KEYS.into_iter().filter(|key| step.get(key).is_set()).collect();
         if let [first, _, ..] = keys[..] {
             let detail = format!(
                 "has several keys ({}); `{first}` alone decides when it is complete",
                 keys.join(", ")
             );
-            doubt(step, detail, doubts);
-        }
-    }
-    if let Some(last) = steps.last() {
-        let pause = last.get("pause");
-        if pause.value.is_object() && !pause.get("duration").is_set() {
-            doubt(&pause, "the last step waits for somebody in every update", doubts);
+            doubt(&step, detail, doubts);
         }
     }
 }

@@ -8,6 +8,8 @@ mod container;
 mod probe;
 mod resources;
 mod scheduling;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 use super::field::{Field, Findings};
