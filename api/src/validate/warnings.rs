@@ -42,10 +42,10 @@ fn doubt(field: &Field<'_>, detail: impl Into<String>, doubts: &mut Vec<Problem>
 
 fn share_without_percent(field: &Field<'_>, doubts: &mut Vec<Problem>) {
     let Some(text) = field.value.as_str() else { return };
-    if let IntOrPercent::Percent(share) = int_or_percent(field.value) {
-        if !text.contains('%') {
-            doubt(field, format!("text is a share: this is {share} %, not {share} pods"), doubts);
-        }
+    if let IntOrPercent::Percent(share) = int_or_percent(field.value)
+        && !text.contains('%')
+    {
+        doubt(field, format!("text is a share: this is {share} %, not {share} pods"), doubts);
     }
 }
 
