@@ -1,1 +1,14 @@
-//! The brain: what a rollout should do next, decided without I/O.
+//! The brain of tidegate: decides what a rollout does next, and does no I/O.
+//!
+//! Three types to know: [`world::RolloutWorld`] (what a decision may look at), [`plan::Plan`] (what was decided) and
+//! [`manager::Manager`] (carries plans out one write at a time, as a state machine). The doors to the outside are in
+//! [`seams`].
+
+pub mod cache;
+pub mod edit;
+pub mod manager;
+pub mod plan;
+pub mod rollout;
+pub mod sabotage;
+pub mod seams;
+pub mod world;

@@ -44,7 +44,12 @@ pub enum Kind {
 const KNOWN: &[(Kind, &str, &str, &str)] = &[
     (Kind::Rollout, "argoproj.io/v1alpha1", "Rollout", "rollouts"),
     (Kind::AnalysisTemplate, "argoproj.io/v1alpha1", "AnalysisTemplate", "analysistemplates"),
-    (Kind::ClusterAnalysisTemplate, "argoproj.io/v1alpha1", "ClusterAnalysisTemplate", "clusteranalysistemplates"),
+    (
+        Kind::ClusterAnalysisTemplate,
+        "argoproj.io/v1alpha1",
+        "ClusterAnalysisTemplate",
+        "clusteranalysistemplates",
+    ),
     (Kind::AnalysisRun, "argoproj.io/v1alpha1", "AnalysisRun", "analysisruns"),
     (Kind::Experiment, "argoproj.io/v1alpha1", "Experiment", "experiments"),
     (Kind::ReplicaSet, "apps/v1", "ReplicaSet", "replicasets"),

@@ -99,11 +99,15 @@ impl Meta {
         let resource_version = text("resourceVersion")?;
         let resource_version = match &*resource_version {
             "" => 0,
-            digits => digits.parse().map_err(|_| format!("metadata.resourceVersion `{digits}` is not a number"))?,
+            digits => {
+                digits.parse().map_err(|_| format!("metadata.resourceVersion `{digits}` is not a number"))?
+            }
         };
         let mut stamp = |field: &str| match text(field)? {
             empty if empty.is_empty() => Ok(None),
-            text => Stamp::parse(&text).map(Some).ok_or_else(|| format!("metadata.{field} `{text}` is not a time")),
+            text => Stamp::parse(&text)
+                .map(Some)
+                .ok_or_else(|| format!("metadata.{field} `{text}` is not a time")),
         };
         let (created, deleting) = (stamp("creationTimestamp")?, stamp("deletionTimestamp")?);
         let mut meta = Meta { name, namespace, uid, resource_version, created, deleting, ..Meta::default() };
@@ -117,12 +121,17 @@ impl Meta {
             meta.annotations = Strings::from_value(&annotations, "metadata.annotations")?;
         }
         if let Some(owners) = map.remove("ownerReferences") {
-            let Value::Array(owners) = owners else { return Err("metadata.ownerReferences must be a list".to_owned()) };
+            let Value::Array(owners) = owners else {
+                return Err("metadata.ownerReferences must be a list".to_owned());
+            };
             meta.owners = owners.iter().map(OwnerRef::from_value).collect::<Result<_, _>>()?;
         }
         if let Some(finalizers) = map.remove("finalizers") {
-            let Value::Array(all) = finalizers else { return Err("metadata.finalizers must be a list".to_owned()) };
-            let text = |v: &Value| v.as_str().map(Text::from).ok_or("metadata.finalizers must be text".to_owned());
+            let Value::Array(all) = finalizers else {
+                return Err("metadata.finalizers must be a list".to_owned());
+            };
+            let text =
+                |v: &Value| v.as_str().map(Text::from).ok_or("metadata.finalizers must be text".to_owned());
             meta.finalizers = all.iter().map(text).collect::<Result<_, _>>()?;
         }
         meta.rest = (!map.is_empty()).then(|| Arc::new(map));
@@ -166,7 +175,10 @@ impl Meta {
 impl OwnerRef {
     fn from_value(value: &Value) -> Result<OwnerRef, String> {
         let text = |field: &str| {
-            value[field].as_str().map(Text::from).ok_or_else(|| format!("metadata.ownerReferences: {field} must be text"))
+            value[field]
+                .as_str()
+                .map(Text::from)
+                .ok_or_else(|| format!("metadata.ownerReferences: {field} must be text"))
         };
         Ok(OwnerRef {
             api_version: text("apiVersion")?,

@@ -13,12 +13,14 @@ mod selector;
 mod strings;
 mod template;
 
-pub use bodies::{DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody, SetCondition, SetStatus};
+pub use bodies::{
+    DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody, SetCondition, SetStatus,
+};
 pub use kind::Kind;
 pub use meta::{Key, Meta, OwnerRef};
 pub use rollout_status::{
-    BlueGreenStatus, CanaryStatus, Condition, Duration, PauseCondition, RolloutStatus, RunStatus, TrafficWeights,
-    WeightDestination,
+    BlueGreenStatus, CanaryStatus, Condition, Counted, Duration, PauseCondition, RolloutStatus, RunStatus,
+    TrafficWeights, WeightDestination,
 };
 pub use selector::{Requirement, Selector};
 pub use strings::{Strings, Text};
@@ -78,7 +80,8 @@ impl Object {
             _ => return Err(malformed("kind is missing or not text")),
         };
         let kind = Kind::new(&api_version, &kind);
-        let meta = Meta::from_value(map.remove("metadata").unwrap_or(Value::Null)).map_err(NotAnObject::Malformed)?;
+        let meta = Meta::from_value(map.remove("metadata").unwrap_or(Value::Null))
+            .map_err(NotAnObject::Malformed)?;
         let body = bodies::read(&kind, map).map_err(NotAnObject::Malformed)?;
         Ok(Object { kind, meta, body })
     }
@@ -148,13 +151,18 @@ mod tests {
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r", "generation": 4},
             "spec": {"replicas": 2, "strategy": {"canary": {"maxSurge": "25%", "steps": [{"pause": {"duration": "1h30m"}}]}}},
             "status": {"blueGreen": {}, "canary": {}, "currentStepIndex": 0, "future": {"a": 1}}}));
-        check_round_trip(json!({"apiVersion": "x.io/v2", "kind": "Thing", "metadata": {"name": "t"}, "data": {"k": 1e3}}));
+        check_round_trip(
+            json!({"apiVersion": "x.io/v2", "kind": "Thing", "metadata": {"name": "t"}, "data": {"k": 1e3}}),
+        );
     }
 
     #[test]
     fn what_is_no_object_says_why() {
         assert!(Object::from_value(json!([1])).is_err());
         assert!(Object::from_value(json!({"kind": "Pod"})).is_err());
-        assert!(Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}})).is_err());
+        assert!(
+            Object::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": 1}}}))
+                .is_err()
+        );
     }
 }

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_matches_nothing() {
-        let selector = Selector::from_value(Arc::new(json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})));
+        let selector =
+            Selector::from_value(Arc::new(json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})));
         assert_eq!(selector.text(), "<error>");
         assert!(!selector.matches(&Strings::default()));
         assert_eq!(Selector::from_value(Arc::new(json!({}))).text(), "<none>");

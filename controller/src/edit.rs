@@ -1,0 +1,243 @@
+//! A change of one object, as a list of field edits.
+//!
+//! Decisions say which fields change, never what a whole object should look like: so a write can be printed and
+//! compared, touches only what it means to touch, and is cheap to apply in the simulator. The live side sends the
+//! same list as a JSON merge patch ([`merge_patch`]); a property test holds the two together.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tidegate_api::object::{Body, Object, OwnerRef, RolloutStatus, Template, Text};
+use tidegate_api::time::Stamp;
+
+/// One field that changes.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Edit {
+    /// Sets an annotation, or removes it.
+    Annotation(Text, Option<Text>),
+    /// Sets a label, or removes it.
+    Label(Text, Option<Text>),
+    /// Replaces the owner references.
+    Owners(Vec<OwnerRef>),
+    /// Sets `spec.replicas` (of a Rollout, ReplicaSet or Deployment).
+    Replicas(i64),
+    /// Sets `spec.minReadySeconds` of a ReplicaSet.
+    MinReadySeconds(i64),
+    /// Replaces `spec.template` of a ReplicaSet.
+    Template(Template),
+    /// Replaces `spec.template` of a Rollout or Deployment with this document.
+    TemplateDocument(Arc<Value>),
+    /// Sets a key of a Service's selector, or removes it.
+    Selector(Text, Option<Text>),
+    /// Sets `spec.paused` of a Rollout.
+    Paused(bool),
+    /// Sets `spec.restartAt` of a Rollout.
+    RestartAt(Stamp),
+    /// Merges the difference of two statuses into the status of a Rollout.
+    Status(Arc<RolloutStatus>, Arc<RolloutStatus>),
+}
+
+/// Why an edit does not fit an object.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{kind} has no {field}")]
+pub struct Misfit {
+    kind: String,
+    field: &'static str,
+}
+
+impl Edit {
+    /// Whether the edit is one of the status subresource.
+    pub fn is_of_status(&self) -> bool {
+        matches!(self, Edit::Status(..))
+    }
+
+    /// Applies the edit in place.
+    pub fn apply(&self, object: &mut Object) -> Result<(), Misfit> {
+        let kind = object.kind.name().to_owned();
+        let misfit = |field: &'static str| Misfit { kind: kind.clone(), field };
+        match self {
+            Edit::Annotation(key, Some(value)) => object.meta.annotations.set(key, value.clone()),
+            Edit::Annotation(key, None) => drop(object.meta.annotations.remove(key)),
+            Edit::Label(key, Some(value)) => object.meta.labels.set(key, value.clone()),
+            Edit::Label(key, None) => drop(object.meta.labels.remove(key)),
+            Edit::Owners(owners) => object.meta.owners.clone_from(owners),
+            Edit::Replicas(n) => match &mut object.body {
+                Body::Rollout(body) => {
+                    *body = body.with_spec(with_field(body.spec.raw(), &["replicas"], Some(Value::from(*n))));
+                }
+                Body::ReplicaSet(body) => body.replicas = Some(*n),
+                Body::Deployment(body) => body.replicas = Some(*n),
+                _ => return Err(misfit("spec.replicas")),
+            },
+            Edit::MinReadySeconds(n) => match &mut object.body {
+                Body::ReplicaSet(body) => body.min_ready_seconds = Some(*n).filter(|n| *n != 0),
+                _ => return Err(misfit("spec.minReadySeconds")),
+            },
+            Edit::Template(template) => match &mut object.body {
+                Body::ReplicaSet(body) => body.template = template.clone(),
+                _ => return Err(misfit("spec.template")),
+            },
+            Edit::TemplateDocument(document) => match &mut object.body {
+                Body::Rollout(body) => {
+                    *body = body.with_spec(with_field(
+                        body.spec.raw(),
+                        &["template"],
+                        Some((**document).clone()),
+                    ));
+                }
+                Body::Deployment(body) => {
+                    body.template = Template::from_value((**document).clone(), "spec.template")
+                        .map_err(|_| misfit("spec.template"))?;
+                }
+                _ => return Err(misfit("spec.template")),
+            },
+            Edit::Selector(key, value) => match (&mut object.body, value) {
+                (Body::Service(body), Some(value)) => body.selector.set(key, value.clone()),
+                (Body::Service(body), None) => drop(body.selector.remove(key)),
+                _ => return Err(misfit("spec.selector")),
+            },
+            Edit::Paused(paused) => match &mut object.body {
+                Body::Rollout(body) => {
+                    *body =
+                        body.with_spec(with_field(body.spec.raw(), &["paused"], Some(Value::Bool(*paused))));
+                }
+                _ => return Err(misfit("spec.paused")),
+            },
+            Edit::RestartAt(at) => match &mut object.body {
+                Body::Rollout(body) => {
+                    *body = body.with_spec(with_field(
+                        body.spec.raw(),
+                        &["restartAt"],
+                        Some(Value::from(at.to_string())),
+                    ));
+                }
+                _ => return Err(misfit("spec.restartAt")),
+            },
+            Edit::Status(from, to) => match &mut object.body {
+                Body::Rollout(body) => {
+                    let mut status = (*body.status).clone();
+                    status.merge(from, to);
+                    *body = body.with_status(status);
+                }
+                _ => return Err(misfit("status")),
+            },
+        }
+        Ok(())
+    }
+
+    fn write_into(&self, patch: &mut Value) {
+        let opt = |value: &Option<Text>| value.as_deref().map_or(Value::Null, Value::from);
+        match self {
+            Edit::Annotation(key, value) => patch["metadata"]["annotations"][&**key] = opt(value),
+            Edit::Label(key, value) => patch["metadata"]["labels"][&**key] = opt(value),
+            Edit::Owners(owners) => {
+                patch["metadata"]["ownerReferences"] = owners.iter().map(OwnerRef::to_value).collect();
+            }
+            Edit::Replicas(n) => patch["spec"]["replicas"] = Value::from(*n),
+            Edit::MinReadySeconds(n) => patch["spec"]["minReadySeconds"] = Value::from(*n),
+            // The whole template is meant, but a merge patch only adds: the live side sends this edit as JSON patch.
+            Edit::Template(template) => patch["spec"]["template"] = template.to_value(),
+            Edit::TemplateDocument(document) => patch["spec"]["template"] = (**document).clone(),
+            Edit::Selector(key, value) => patch["spec"]["selector"][&**key] = opt(value),
+            Edit::Paused(paused) => patch["spec"]["paused"] = Value::Bool(*paused),
+            Edit::RestartAt(at) => patch["spec"]["restartAt"] = Value::from(at.to_string()),
+            Edit::Status(from, to) => patch["status"] = Value::Object(from.patch(to)),
+        }
+    }
+}
+
+/// The JSON merge patch that carries these edits.
+pub fn merge_patch(edits: &[Edit]) -> Value {
+    let mut patch = json!({});
+    for edit in edits {
+        edit.write_into(&mut patch);
+    }
+    patch
+}
+
+/// A copy of a document with one field set or removed; mappings on the way are made where they are missing.
+fn with_field(document: &Value, path: &[&str], value: Option<Value>) -> Value {
+    let mut copy = document.clone();
+    let mut at = &mut copy;
+    for name in &path[..path.len() - 1] {
+        if !at[*name].is_object() {
+            at[*name] = Value::Object(Map::new());
+        }
+        at = &mut at[*name];
+    }
+    if !at.is_object() {
+        *at = Value::Object(Map::new());
+    }
+    let (map, name) = (at.as_object_mut(), path[path.len() - 1]);
+    match (map, value) {
+        (Some(map), Some(value)) => drop(map.insert(name.to_owned(), value)),
+        (Some(map), None) => drop(map.remove(name)),
+        (None, _) => {}
+    }
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_api::object::RolloutStatus;
+
+    fn rollout() -> Object {
+        Object::from_value(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "metadata": {"name": "web", "annotations": {"a": "1", "b": "2"}},
+            "spec": {"replicas": 3, "strategy": {"canary": {}}},
+            "status": {"abort": false, "canary": {}, "phase": "Healthy", "unknown": 1}}))
+        .expect("a rollout")
+    }
+
+    /// What the API server does with a merge patch (RFC 7396).
+    fn merged(mut target: Value, patch: &Value) -> Value {
+        let Value::Object(patch) = patch else { return patch.clone() };
+        if !target.is_object() {
+            target = json!({});
+        }
+        let map = target.as_object_mut().expect("made a mapping above");
+        for (key, value) in patch {
+            if value.is_null() {
+                map.remove(key);
+            } else {
+                let old = map.remove(key).unwrap_or(Value::Null);
+                map.insert(key.clone(), merged(old, value));
+            }
+        }
+        target
+    }
+
+    fn check(edits: &[Edit]) {
+        let before = rollout();
+        let mut after = before.clone();
+        for edit in edits {
+            edit.apply(&mut after).expect("fits");
+        }
+        let patched = merged(before.to_value(), &merge_patch(edits));
+        assert_eq!(Object::from_value(patched).expect("an object"), after);
+    }
+
+    #[test]
+    fn an_edit_and_its_merge_patch_do_the_same() {
+        check(&[
+            Edit::Annotation("a".into(), None),
+            Edit::Annotation("c".into(), Some("3".into())),
+            Edit::Replicas(7),
+        ]);
+        check(&[Edit::Paused(true), Edit::RestartAt(Stamp(0)), Edit::Label("x".into(), Some("y".into()))]);
+        let from = rollout().rollout().expect("a rollout").status.clone();
+        let mut to =
+            RolloutStatus { abort: Some(true), canary: from.canary.clone(), ..RolloutStatus::default() };
+        to.blue_green = Some(Default::default());
+        check(&[Edit::Status(from, Arc::new(to))]);
+    }
+
+    #[test]
+    fn an_edit_that_does_not_fit_changes_nothing() {
+        let mut object = rollout();
+        assert!(Edit::MinReadySeconds(3).apply(&mut object).is_err());
+        assert_eq!(object, rollout());
+    }
+}

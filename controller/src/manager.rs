@@ -1,0 +1,405 @@
+//! The state machine around the brain: keys, queue, back-off, the pass under way and its next write.
+//!
+//! One pass at a time per key: gather what is known, ask what must be asked, decide, then carry the plan out one call
+//! at a time, waiting for each answer. All of it is plain data: it can be cloned, compared, killed between any two
+//! writes, and replayed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidegate_api::object::{Key, Kind, Object, Text};
+use tidegate_api::time::{Span, Time};
+
+use crate::cache::Cache;
+use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
+use crate::rollout;
+use crate::sabotage::Sabotage;
+use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
+use crate::world::{Facts, RolloutWorld};
+
+/// Kinds that must be listed before anything is decided.
+pub const WATCHED: &[Kind] =
+    &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind::Service, Kind::Deployment, Kind::PodTemplate];
+
+/// Label that says which of several controllers looks after an object.
+pub const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+
+/// First wait after a failure; doubled with each further one. As in the reference's work queue.
+const BACKOFF_BASE: Span = Span::millis(1);
+/// Longest wait after failures. As in the reference's work queue.
+const BACKOFF_CAP: Span = Span::seconds(10);
+
+/// How a manager is set up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// Look only after Rollouts with this instance label; without one, only after those that carry no such label.
+    pub instance_id: Option<Text>,
+    /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// The controller.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    settings: Settings,
+    cache: Cache,
+    listed: BTreeSet<Kind>,
+    /// When each key is to be looked at next.
+    due: BTreeMap<Key, Time>,
+    passes: BTreeMap<Key, Pass>,
+    calls: BTreeMap<CallId, Key>,
+    next_call: u64,
+    failures: BTreeMap<Key, u32>,
+    stats: Stats,
+    trail: BTreeMap<Key, Arc<Plan>>,
+}
+
+/// What a manager has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Passes begun.
+    pub passes: u64,
+    /// Writes started.
+    pub writes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Pass {
+    stage: Stage,
+    /// Versions that this pass's own writes have made, so that a later write of the same pass fits.
+    versions: BTreeMap<Key, (u64, u64)>,
+    failed: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Asking { waiting: Vec<Need>, facts: Facts },
+    Writing { plan: Arc<Plan>, at: usize },
+}
+
+impl Manager {
+    /// A manager that knows nothing yet.
+    pub fn new(settings: Settings) -> Manager {
+        Manager {
+            settings,
+            cache: Cache::default(),
+            listed: BTreeSet::new(),
+            due: BTreeMap::new(),
+            passes: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            failures: BTreeMap::new(),
+            stats: Stats::default(),
+            trail: BTreeMap::new(),
+        }
+    }
+
+    /// What is known of the cluster.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// What was decided last for a key, with the reasons.
+    pub fn last_plan(&self, key: &Key) -> Option<&Plan> {
+        self.trail.get(key).map(|plan| &**plan)
+    }
+
+    /// Whether nothing is under way and nothing is due before this time.
+    pub fn is_idle_until(&self, time: Time) -> bool {
+        self.passes.is_empty() && self.due.values().all(|due| *due > time)
+    }
+
+    /// Takes one event, starts what follows.
+    pub fn handle(&mut self, event: Event, seams: &mut impl Seams) {
+        match event {
+            Event::Seen(object) => self.saw(object, seams),
+            Event::Gone(object) => self.lost_sight_of(&object, seams),
+            Event::Listed(kind, keys) => {
+                for object in self.cache.keep_only(&kind, &keys) {
+                    self.touch(&object, seams.now());
+                }
+                self.listed.insert(kind);
+            }
+            Event::Answered(call, answer) => self.answered(call, answer, seams),
+            Event::Woken => {}
+        }
+        self.start_due_passes(seams);
+        if let Some(next) = self.next_alarm() {
+            seams.wake_at(next);
+        }
+    }
+
+    fn next_alarm(&self) -> Option<Time> {
+        self.due.iter().filter(|(key, _)| !self.passes.contains_key(*key)).map(|(_, due)| *due).min()
+    }
+
+    fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
+        let key = object.key();
+        let known = self.cache.get(&key).is_some_and(|held| held.meta.uid == object.meta.uid);
+        if !self.cache.put(object.clone()) {
+            return;
+        }
+        if key.kind == Kind::Rollout && !known && self.is_ours(&object) {
+            let message = format!("Rollout resource added to informer: {}/{}", key.namespace, key.name);
+            self.record(notice(&object, "RolloutAddedToInformer", message), seams);
+        }
+        self.touch(&object, seams.now());
+    }
+
+    fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
+        let key = object.key();
+        if !self.cache.remove(&key, object.meta.resource_version) {
+            return;
+        }
+        if key.kind == Kind::Rollout && self.is_ours(object) {
+            let message = format!("Rollout {}/{} is deleted.", key.name, key.namespace);
+            self.record(notice(object, "RolloutDeleted", message), seams);
+            self.failures.remove(&key);
+            self.trail.remove(&key);
+        }
+        self.touch(object, seams.now());
+    }
+
+    fn is_ours(&self, rollout: &Object) -> bool {
+        rollout.meta.labels.get(INSTANCE_LABEL) == self.settings.instance_id.as_ref()
+    }
+
+    /// Queues every key that a change of this object concerns.
+    fn touch(&mut self, object: &Object, now: Time) {
+        let key = object.key();
+        let mut keys: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
+        match key.kind {
+            Kind::Rollout => {
+                keys.extend(
+                    crate::cache::references(object).into_iter().filter(|key| key.kind == Kind::Service),
+                );
+                keys.push(key);
+            }
+            Kind::Service => keys.push(key),
+            _ => match object.meta.controller() {
+                Some(owner) if &*owner.kind == "Rollout" => {
+                    keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
+                }
+                Some(_) => {}
+                None if key.kind == Kind::ReplicaSet => {
+                    let adopters = self.cache.named_like(&Kind::Rollout, &key.namespace, "");
+                    let selects = |rollout: &&Arc<Object>| {
+                        let spec = rollout.rollout().map(|body| body.spec.spec());
+                        let selector = spec.and_then(|spec| spec.selector.as_ref());
+                        selector.is_some_and(|selector| selector.matches(&object.meta.labels))
+                    };
+                    keys.extend(adopters.filter(selects).map(|rollout| rollout.key()));
+                }
+                None => {}
+            },
+        }
+        for key in keys {
+            self.queue(key, now);
+        }
+    }
+
+    fn queue(&mut self, key: Key, at: Time) {
+        let due = self.due.entry(key).or_insert(at);
+        *due = (*due).min(at);
+    }
+
+    fn start_due_passes(&mut self, seams: &mut impl Seams) {
+        if !WATCHED.iter().all(|kind| self.listed.contains(kind)) {
+            return;
+        }
+        loop {
+            let now = seams.now();
+            let ready = self.due.iter().find(|(key, due)| **due <= now && !self.passes.contains_key(*key));
+            let Some(key) = ready.map(|(key, _)| key.clone()) else { return };
+            self.due.remove(&key);
+            self.look(key, Facts { sabotage: self.settings.sabotage, ..Facts::default() }, seams);
+        }
+    }
+
+    /// One look at a key: decide, and start the first call that follows.
+    fn look(&mut self, key: Key, facts: Facts, seams: &mut impl Seams) {
+        let now = seams.now();
+        self.stats.passes += 1;
+        let plan = match key.kind {
+            Kind::Rollout => match RolloutWorld::gather(&self.cache, &key) {
+                Some(world) if self.is_ours(&world.rollout) => rollout::plan(&world, &facts, now),
+                _ => Plan::default(),
+            },
+            Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
+            _ => Plan::default(),
+        };
+        if plan.needs.is_empty() {
+            let plan = Arc::new(plan);
+            self.trail.insert(key.clone(), plan.clone());
+            let stage = Stage::Writing { plan, at: 0 };
+            self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
+            self.go_on(&key, seams);
+        } else {
+            let stage = Stage::Asking { waiting: plan.needs, facts };
+            self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
+            self.ask(&key, seams);
+        }
+    }
+
+    /// Starts the next write of a pass, or ends the pass.
+    fn go_on(&mut self, key: &Key, seams: &mut impl Seams) {
+        let Some(Pass { stage: Stage::Writing { plan, at }, versions, failed }) = self.passes.get(key) else {
+            return;
+        };
+        let Some(write) = plan.writes.get(*at) else {
+            let failed = *failed || plan.failure.is_some();
+            let wake = plan.wake;
+            return self.end(key, failed, wake, seams.now());
+        };
+        let guard = self.guard_of(write, versions);
+        let call = ApiCall::Write { key: write.key.clone(), guard, verb: write.verb.clone() };
+        self.stats.writes += 1;
+        self.call(key, call, seams);
+    }
+
+    /// The precondition of a write; one that was computed from a version which this pass itself has replaced names
+    /// the replacement.
+    fn guard_of(&self, write: &Write, versions: &BTreeMap<Key, (u64, u64)>) -> Guard {
+        match &write.guard {
+            Guard::Version { uid, .. } if self.settings.sabotage == Some(Sabotage::NoPreconditions) => {
+                Guard::Identity(uid.clone())
+            }
+            Guard::Version { uid, resource_version } => match versions.get(&write.key) {
+                Some((from, to)) if from == resource_version => {
+                    Guard::Version { uid: uid.clone(), resource_version: *to }
+                }
+                _ => write.guard.clone(),
+            },
+            guard => guard.clone(),
+        }
+    }
+
+    fn end(&mut self, key: &Key, failed: bool, wake: Wake, now: Time) {
+        self.passes.remove(key);
+        if failed {
+            let count = self.failures.entry(key.clone()).or_default();
+            let wait = BACKOFF_BASE
+                .0
+                .saturating_mul(1_i64.checked_shl(*count).unwrap_or(i64::MAX))
+                .min(BACKOFF_CAP.0);
+            *count = (*count + 1).min(20);
+            self.queue(key.clone(), now.plus(Span::millis(wait)));
+        } else {
+            self.failures.remove(key);
+        }
+        if let Wake::At(at) = wake {
+            self.queue(key.clone(), at.max(now.plus(Span::millis(1))));
+        }
+    }
+
+    fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
+        let Some(key) = self.calls.remove(&call) else { return };
+        // Whatever comes back is knowledge, also when the pass that asked is over.
+        if let Answer::Done(Some(object)) = &answer
+            && self.cache.put(object.clone())
+        {
+            self.touch(object, seams.now());
+        }
+        match self.passes.get(&key).map(|pass| &pass.stage) {
+            Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
+            Some(Stage::Writing { .. }) => self.write_ended(&key, answer, seams),
+            None => {}
+        }
+    }
+
+    /// Asks for the first fact that is still missing; they are asked one after the other.
+    fn ask(&mut self, key: &Key, seams: &mut impl Seams) {
+        let Some(Pass { stage: Stage::Asking { waiting, .. }, .. }) = self.passes.get(key) else { return };
+        if let Some(Need::Live(target)) = waiting.first() {
+            self.call(key, ApiCall::Get(target.clone()), seams);
+        }
+    }
+
+    fn fact_came(&mut self, key: &Key, answer: Answer, seams: &mut impl Seams) {
+        let Some(Pass { stage: Stage::Asking { waiting, facts }, .. }) = self.passes.get_mut(key) else {
+            return;
+        };
+        let Need::Live(target) = waiting.remove(0);
+        match answer {
+            Answer::Done(object) => drop(facts.live.insert(target, object)),
+            Answer::Refused(ApiError::NotFound(_)) => drop(facts.live.insert(target, None)),
+            Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams.now()),
+        }
+        if waiting.is_empty() {
+            let facts = facts.clone();
+            self.passes.remove(key);
+            self.look(key.clone(), facts, seams);
+        } else {
+            self.ask(key, seams);
+        }
+    }
+
+    fn write_ended(&mut self, key: &Key, answer: Answer, seams: &mut impl Seams) {
+        let Some(pass) = self.passes.get_mut(key) else { return };
+        let Stage::Writing { plan, at } = &mut pass.stage else { return };
+        let plan = plan.clone();
+        let Some(write) = plan.writes.get(*at) else { return };
+        match &answer {
+            Answer::Done(object) => {
+                if let (Some(object), Guard::Version { resource_version, .. }) = (object, &write.guard) {
+                    let from = pass.versions.get(&write.key).map_or(*resource_version, |(from, _)| *from);
+                    pass.versions.insert(write.key.clone(), (from, object.meta.resource_version));
+                }
+                *at += 1;
+                if object.is_none() && write.verb == Verb::Delete {
+                    let version = self.cache.get(&write.key).map_or(0, |held| held.meta.resource_version);
+                    self.cache.remove(&write.key, version);
+                }
+                for notice in &write.notices {
+                    self.record(notice.clone(), seams);
+                }
+                self.go_on(key, seams);
+            }
+            // What should go is gone.
+            Answer::Refused(ApiError::NotFound(_)) if matches!(write.verb, Verb::Delete | Verb::Evict) => {
+                *at += 1;
+                self.go_on(key, seams);
+            }
+            Answer::Refused(_) | Answer::Lost => match write.if_refused {
+                IfRefused::Stop => self.end(key, true, plan.wake, seams.now()),
+                IfRefused::GoOn => {
+                    pass.failed = true;
+                    *at += 1;
+                    self.go_on(key, seams);
+                }
+                IfRefused::Accept => {
+                    *at += 1;
+                    self.go_on(key, seams);
+                }
+            },
+        }
+    }
+
+    fn call(&mut self, key: &Key, call: ApiCall, seams: &mut impl Seams) {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(id, key.clone());
+        seams.start(id, call);
+    }
+
+    fn record(&mut self, notice: Notice, seams: &mut impl Seams) {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        seams.start(id, ApiCall::Record(notice));
+    }
+}
+
+fn notice(object: &Object, reason: &str, message: String) -> Notice {
+    Notice {
+        about: object.key(),
+        uid: object.meta.uid.clone(),
+        warning: false,
+        reason: reason.into(),
+        message: message.into(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a decision may look at: one instant, one consistent view, cheap to copy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_api::object::{Key, Kind, Object, Text};
+use tidegate_api::spec::WorkloadRef;
+
+use crate::cache::{Cache, references};
+use crate::sabotage::Sabotage;
+
+/// Everything one Rollout's decision may look at.
+#[derive(Clone, Debug)]
+pub struct RolloutWorld {
+    /// The Rollout itself.
+    pub rollout: Arc<Object>,
+    /// ReplicaSets that it controls, and orphans in its namespace; by creation time, then name.
+    pub sets: Vec<Arc<Object>>,
+    /// ReplicaSets of somebody else whose names begin as ours would: they may stand where a new one should go.
+    pub strangers: Vec<Arc<Object>>,
+    /// The Services it names, those that exist.
+    pub services: BTreeMap<Text, Arc<Object>>,
+    /// Pods of the ReplicaSets it controls, by name.
+    pub pods: Vec<Arc<Object>>,
+    /// The workload it refers to, if that exists.
+    pub workload: Option<Arc<Object>>,
+}
+
+/// What was asked of the outside for this decision.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Live reads: the object, or that there is none.
+    pub live: BTreeMap<Key, Option<Arc<Object>>>,
+    /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Facts {
+    /// Whether this guard is taken away.
+    pub fn is_sabotaged(&self, how: Sabotage) -> bool {
+        self.sabotage == Some(how)
+    }
+}
+
+impl RolloutWorld {
+    /// Copies what this Rollout may look at out of the cache; nothing when it is not there.
+    pub fn gather(cache: &Cache, key: &Key) -> Option<RolloutWorld> {
+        let rollout = cache.get(key)?.clone();
+        let spec = rollout.rollout()?.spec.spec();
+        let namespace = &rollout.meta.namespace;
+        let mut sets: Vec<Arc<Object>> =
+            cache.owned_by(&rollout.meta.uid, Kind::ReplicaSet).cloned().collect();
+        let mut pods = Vec::new();
+        for set in &sets {
+            pods.extend(cache.owned_by(&set.meta.uid, Kind::Pod).cloned());
+        }
+        sets.extend(cache.orphans_in(namespace).cloned());
+        sets.sort_by(|a, b| (a.meta.created, &a.meta.name).cmp(&(b.meta.created, &b.meta.name)));
+        let prefix = format!("{}-", rollout.meta.name);
+        let strangers = cache
+            .named_like(&Kind::ReplicaSet, namespace, &prefix)
+            .filter(|set| set.meta.controller().is_some_and(|owner| owner.uid != rollout.meta.uid))
+            .cloned()
+            .collect();
+        let services = references(&rollout)
+            .iter()
+            .filter(|key| key.kind == Kind::Service)
+            .filter_map(|key| Some((key.name.clone(), cache.get(key)?.clone())))
+            .collect();
+        let workload = spec
+            .workload_ref
+            .as_ref()
+            .and_then(|workload| cache.get(&workload_key(namespace, workload)))
+            .cloned();
+        Some(RolloutWorld { rollout, sets, strangers, services, pods, workload })
+    }
+}
+
+/// Where the workload of a reference lives. Only the group counts: the version merely chose a watch in the reference.
+pub fn workload_key(namespace: &Text, workload: &WorkloadRef) -> Key {
+    let group = workload.api_version.split_once('/').map_or("", |(group, _)| group);
+    let kind = match (group, &*workload.kind) {
+        ("apps", "Deployment") => Kind::Deployment,
+        ("apps", "ReplicaSet") => Kind::ReplicaSet,
+        ("", "PodTemplate") => Kind::PodTemplate,
+        _ => Kind::new(&workload.api_version, &workload.kind),
+    };
+    Key::new(kind, namespace.clone(), workload.name.clone())
+}
