@@ -29,7 +29,10 @@ pub struct Place {
 impl Place {
     /// A place for one story of that name: a namespace that no object mentions by chance.
     pub fn of_story(name: &str) -> Place {
-        Place { namespace: format!("{}-story", name.replace('_', "-")), metrics: "http://metrics.invalid".to_owned() }
+        Place {
+            namespace: format!("{}-story", name.replace('_', "-")),
+            metrics: "http://metrics.invalid".to_owned(),
+        }
     }
 
     /// The value for `$WEB` in a story's objects.
@@ -83,7 +86,9 @@ impl Names {
             return;
         }
         let name = match (owner_kind, annotation(object, REVISION)) {
-            ("Rollout", Some(revision)) => self.name_of_revision(owner.map_or("", |o| string(o, "/name")), revision, hash),
+            ("Rollout", Some(revision)) => {
+                self.name_of_revision(owner.map_or("", |o| string(o, "/name")), revision, hash)
+            }
             ("Experiment", _) => {
                 let name = string(object, "/metadata/name").to_owned();
                 self.name_hash(hash, format!("hash({})", self.text(&name)));
@@ -96,7 +101,8 @@ impl Names {
 
     fn name_of_revision(&mut self, rollout: &str, revision: &str, hash: &str) -> String {
         let first = self.first_rollout.get_or_insert_with(|| rollout.to_owned());
-        let name = if first == rollout { format!("rev{revision}") } else { format!("{rollout}.rev{revision}") };
+        let name =
+            if first == rollout { format!("rev{revision}") } else { format!("{rollout}.rev{revision}") };
         match self.name_of(hash) {
             Some(known) if known != name => format!("{known}+"),
             _ => {
@@ -134,7 +140,9 @@ impl Names {
 
     /// The name of a ReplicaSet: its revision, or its own name when it has none.
     pub fn of_set(&self, replica_set: &Value) -> String {
-        self.text(self.sets.get(uid(replica_set)).map_or(string(replica_set, "/metadata/name"), String::as_str))
+        self.text(
+            self.sets.get(uid(replica_set)).map_or(string(replica_set, "/metadata/name"), String::as_str),
+        )
     }
 
     /// The value with every text in it replaced, without what differs between any two plays.
@@ -144,7 +152,8 @@ impl Names {
                 .iter()
                 .filter(|(key, _)| !FORGOTTEN.contains(&key.as_str()))
                 .map(|(key, value)| {
-                    let value = if key.ends_with("DurationSeconds") { Value::from("N") } else { self.tree(value) };
+                    let value =
+                        if key.ends_with("DurationSeconds") { Value::from("N") } else { self.tree(value) };
                     (self.text(key), value)
                 })
                 .collect(),
@@ -163,7 +172,8 @@ pub(super) fn said(names: &Names, message: &str) -> String {
 }
 
 /// Fields whose values mean nothing in another play.
-const FORGOTTEN: [&str; 5] = ["resourceVersion", "uid", "managedFields", "creationTimestamp", "currentStepHash"];
+const FORGOTTEN: [&str; 5] =
+    ["resourceVersion", "uid", "managedFields", "creationTimestamp", "currentStepHash"];
 
 /// In this order: a time inside another text must be gone before ids and addresses are looked for.
 static MASKS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
@@ -182,7 +192,8 @@ static MASKS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 });
 
 static DURATION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?-u:\b)(?:[0-9]+h)?(?:[0-9]+m)?[0-9]+(?:\.[0-9]+)?(?:s|ms|µs)(?-u:\b)").expect("a fixed pattern is valid")
+    Regex::new(r"(?-u:\b)(?:[0-9]+h)?(?:[0-9]+m)?[0-9]+(?:\.[0-9]+)?(?:s|ms|µs)(?-u:\b)")
+        .expect("a fixed pattern is valid")
 });
 
 // ---- looking into objects
@@ -263,7 +274,10 @@ mod tests {
         let names = names(&[]);
         let said = |text| said(&names, text);
         assert_eq!(said("(combined from similar events): pause: 1h2m3s"), "pause: DURATION");
-        assert_eq!(said("took 1.5s, 20ms, 3µs, not x5s or 5sec or 4m"), "took DURATION, DURATION, DURATION, not x5s or 5sec or 4m");
+        assert_eq!(
+            said("took 1.5s, 20ms, 3µs, not x5s or 5sec or 4m"),
+            "took DURATION, DURATION, DURATION, not x5s or 5sec or 4m"
+        );
         assert_eq!(names.text("after 5s"), "after 5s");
     }
 
@@ -297,9 +311,11 @@ mod tests {
     #[test]
     fn sets_of_deployments_and_experiments_have_names_of_their_own() {
         let mut log = Vec::new();
-        for (uid, owner, key, hash) in
-            [("1", "Deployment", "pod-template-hash", "xx1"), ("2", "Deployment", "pod-template-hash", "xx2"), ("3", "Experiment", HASH, "yy")]
-        {
+        for (uid, owner, key, hash) in [
+            ("1", "Deployment", "pod-template-hash", "xx1"),
+            ("2", "Deployment", "pod-template-hash", "xx2"),
+            ("3", "Experiment", HASH, "yy"),
+        ] {
             let object = json!({"metadata": {"name": format!("n-{hash}"), "uid": uid, "labels": {key: hash},
                 "ownerReferences": [{"kind": owner, "name": "n"}]}});
             log.push(Sighting { at_ms: 0, kind: "ReplicaSet".into(), deleted: false, object });

@@ -20,7 +20,9 @@ pub(super) fn states(kind: &str, deleted: bool, object: &Value, names: &Names) -
     let mut shown = Shown { prefix: String::new(), pairs: Vec::new(), names };
     match kind {
         "Rollout" => shown.lives(format!("rollout/{name}/"), deleted, object, Shown::rollout),
-        "ReplicaSet" => shown.lives(format!("rs/{}/", names.of_set(object)), deleted, object, Shown::replica_set),
+        "ReplicaSet" => {
+            shown.lives(format!("rs/{}/", names.of_set(object)), deleted, object, Shown::replica_set)
+        }
         "Ingress" => shown.lives(format!("ingress/{name}/"), deleted, object, Shown::ingress),
         "AnalysisRun" => shown.lives(format!("analysisrun/{name}/"), deleted, object, Shown::analysis_run),
         "Experiment" => shown.lives(format!("experiment/{name}/"), deleted, object, Shown::experiment),
@@ -89,7 +91,8 @@ impl Shown<'_> {
         self.flag("abort", rollout, "/status/abort");
         self.flag("promoteFull", rollout, "/status/promoteFull");
         self.flag("controllerPause", rollout, "/status/controllerPause");
-        let reasons: Vec<&str> = items(rollout, "/status/pauseConditions").iter().map(|c| string(c, "/reason")).collect();
+        let reasons: Vec<&str> =
+            items(rollout, "/status/pauseConditions").iter().map(|c| string(c, "/reason")).collect();
         self.add("pauseReasons", reasons);
         self.flag("paused", rollout, "/spec/paused");
         self.conditions(rollout);
@@ -117,12 +120,17 @@ impl Shown<'_> {
         let selector = at(service, "/spec/selector").and_then(|s| s.get(HASH)).and_then(Value::as_str);
         let selector = if deleted { GONE.to_owned() } else { self.names.text(selector.unwrap_or(ABSENT)) };
         self.add("selector", selector);
-        self.add("managedBy", annotation(service, "argo-rollouts.argoproj.io/managed-by-rollouts").unwrap_or(ABSENT));
+        self.add(
+            "managedBy",
+            annotation(service, "argo-rollouts.argoproj.io/managed-by-rollouts").unwrap_or(ABSENT),
+        );
     }
 
     /// Annotations whose text is JSON are compared as JSON: the order of fields in them says nothing.
     fn ingress(&mut self, ingress: &Value) {
-        for (key, value) in at(ingress, "/metadata/annotations").and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in
+            at(ingress, "/metadata/annotations").and_then(Value::as_object).into_iter().flatten()
+        {
             let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
             self.add(key, self.names.tree(parsed.as_ref().unwrap_or(value)));
         }

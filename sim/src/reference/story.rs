@@ -203,9 +203,18 @@ impl Story {
             name: keys.need("name", text)?,
             about: keys.take("about", text)?.unwrap_or_default(),
             area: keys.take("area", text)?.unwrap_or_default(),
-            objects: keys.need("objects", list)?.into_iter().map(|(at, object)| manifest(&at, object)).collect::<Result<_, _>>()?,
+            objects: keys
+                .need("objects", list)?
+                .into_iter()
+                .map(|(at, object)| manifest(&at, object))
+                .collect::<Result<_, _>>()?,
             web: keys.take("web", series)?.unwrap_or_default(),
-            script: keys.take("script", list)?.unwrap_or_default().into_iter().map(|(at, step)| read_step(&at, step)).collect::<Result<_, _>>()?,
+            script: keys
+                .take("script", list)?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(at, step)| read_step(&at, step))
+                .collect::<Result<_, _>>()?,
             settle: keys.take("settle", span)?.unwrap_or(Span::seconds(3)),
             settle_limit: keys.take("settle_limit", span)?.unwrap_or(Span::seconds(20)),
             calm: keys.take("calm", span)?.unwrap_or(Span::millis(600)),
@@ -295,12 +304,17 @@ fn read_step(place: &str, step: &Value) -> Result<Step, StoryError> {
         "pause" => Step::Pause(keys.need("rollout", text)?),
         "resume" => Step::Resume(keys.need("rollout", text)?),
         "restart" => Step::Restart(keys.need("rollout", text)?),
-        "undo" => Step::Undo { rollout: keys.need("rollout", text)?, to: keys.take("to", integer)?.filter(|to| *to != 0) },
+        "undo" => Step::Undo {
+            rollout: keys.need("rollout", text)?,
+            to: keys.take("to", integer)?.filter(|to| *to != 0),
+        },
         "terminate" => match keys.take("analysisrun", text)? {
             Some(part) => Step::Terminate { kind: "AnalysisRun", part },
             None => Step::Terminate { kind: "Experiment", part: keys.need("experiment", text)? },
         },
-        "scale" => Step::Scale { rollout: keys.need("rollout", text)?, replicas: keys.need("replicas", integer)? },
+        "scale" => {
+            Step::Scale { rollout: keys.need("rollout", text)?, replicas: keys.need("replicas", integer)? }
+        }
         "patch" => Step::Patch {
             kind: keys.need("kind", text)?,
             name: keys.need("name", text)?,
@@ -311,7 +325,10 @@ fn read_step(place: &str, step: &Value) -> Result<Step, StoryError> {
             subresource: keys.take("sub", text)?,
         },
         "delete" => Step::Delete { kind: keys.need("kind", text)?, name: keys.need("name", text)? },
-        "scale_set" => Step::ScaleSet { revision: keys.need("revision", text)?, replicas: keys.need("replicas", integer)? },
+        "scale_set" => Step::ScaleSet {
+            revision: keys.need("revision", text)?,
+            replicas: keys.need("replicas", integer)?,
+        },
         "delete_set" => Step::DeleteSet { revision: keys.need("revision", text)? },
         "ready" | "unready" => Step::Readiness {
             ready: verb == "ready",
@@ -330,7 +347,10 @@ fn set_image(mut keys: Keys<'_>) -> Result<Step, StoryError> {
         Some(rollout) => ("Rollout", rollout),
         None => ("Deployment", keys.need("deployment", text)?),
     };
-    let images = keys.rest().map(|(at, container, image)| Ok((container.to_owned(), text(&at, image)?))).collect::<Result<_, _>>()?;
+    let images = keys
+        .rest()
+        .map(|(at, container, image)| Ok((container.to_owned(), text(&at, image)?)))
+        .collect::<Result<_, _>>()?;
     Ok(Step::SetImage { kind, name, images })
 }
 
@@ -449,12 +469,20 @@ impl<'a> Keys<'a> {
     }
 
     /// A key with `null` counts as left out.
-    fn take<T>(&mut self, key: &str, read: impl Fn(&str, &'a Value) -> Result<T, StoryError>) -> Result<Option<T>, StoryError> {
+    fn take<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&str, &'a Value) -> Result<T, StoryError>,
+    ) -> Result<Option<T>, StoryError> {
         let value = self.left.remove(key).filter(|value| !value.is_null());
         value.map(|value| read(&self.place(key), value)).transpose()
     }
 
-    fn need<T>(&mut self, key: &str, read: impl Fn(&str, &'a Value) -> Result<T, StoryError>) -> Result<T, StoryError> {
+    fn need<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&str, &'a Value) -> Result<T, StoryError>,
+    ) -> Result<T, StoryError> {
         self.take(key, read)?.ok_or_else(|| wrong(&self.at, format!("needs `{key}`")))
     }
 
@@ -525,10 +553,19 @@ mod tests {
             (json!([{"abort": {"rollout": "demo", "now": true}}]), "script[0].abort: unknown key `now`"),
             (json!([{"wait": {"rollout": "demo", "fase": "x"}}]), "script[0].wait: unknown key `fase`"),
             (json!([{"wait": {"object": {"kind": "A"}}}]), "script[0].wait.object: needs `name`"),
-            (json!([{"wait": {"analysisrun": "a"}}]), "script[0].wait: an analysis run or experiment is waited for by its `phase`"),
+            (
+                json!([{"wait": {"analysisrun": "a"}}]),
+                "script[0].wait: an analysis run or experiment is waited for by its `phase`",
+            ),
             (json!([{"wait": {"step": "one"}}]), "script[0].wait.step: must be a whole number"),
-            (json!([{"sleep": "soon"}]), "script[0].sleep: must be a length of time such as 2s, 1500ms or 1m"),
-            (json!([{"create": {"kind": "Service"}}]), "script[0].create: must be a manifest with a metadata.name"),
+            (
+                json!([{"sleep": "soon"}]),
+                "script[0].sleep: must be a length of time such as 2s, 1500ms or 1m",
+            ),
+            (
+                json!([{"create": {"kind": "Service"}}]),
+                "script[0].create: must be a manifest with a metadata.name",
+            ),
             (json!([{"abort": {}, "retry": {}}]), "script[0]: a step is one verb with what it needs"),
             (json!({}), "script: must be a list"),
         ] {
@@ -540,7 +577,13 @@ mod tests {
 
     #[test]
     fn times_are_read_in_all_their_forms() {
-        for (value, millis) in [(json!("2s"), 2000), (json!("1.5m"), 90_000), (json!(3), 3000), (json!(0.6), 600), (json!("7"), 7000)] {
+        for (value, millis) in [
+            (json!("2s"), 2000),
+            (json!("1.5m"), 90_000),
+            (json!(3), 3000),
+            (json!(0.6), 600),
+            (json!("7"), 7000),
+        ] {
             assert_eq!(read_span(&value), Some(Span::millis(millis)), "{value}");
         }
         for value in [json!("-1s"), json!("1h"), json!(""), json!("1.2.3s"), json!(null)] {

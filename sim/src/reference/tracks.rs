@@ -88,13 +88,16 @@ impl<'a> Telling<'a> {
         let mut shown = states(&seen.kind, seen.deleted, &seen.object, &self.names);
         let before = self.shown.remove(&key).unwrap_or_default();
         if !seen.deleted {
-            let vanished: Vec<_> = before.iter().filter(|track| shown.iter().all(|(t, _)| t != *track)).cloned().collect();
+            let vanished: Vec<_> =
+                before.iter().filter(|track| shown.iter().all(|(t, _)| t != *track)).cloned().collect();
             shown.extend(vanished.into_iter().map(|track| (track, ABSENT.into())));
         }
         let still = shown.iter().filter(|(track, value)| value != ABSENT || !before.contains(track));
         self.shown.insert(key, still.map(|(track, _)| track.clone()).collect());
         for (track, value) in shown {
-            let quiet = seen.kind == "ReplicaSet" && track.ends_with("/podMeta") && !self.metadata_changed(&track, &value);
+            let quiet = seen.kind == "ReplicaSet"
+                && track.ends_with("/podMeta")
+                && !self.metadata_changed(&track, &value);
             // How fast pods come is not the controller's doing: recordings leave out whatever counts ready ones.
             if !quiet && !track.ends_with("/ready") {
                 self.add(track, value);
@@ -150,7 +153,8 @@ impl<'a> Telling<'a> {
     fn final_status(&mut self) {
         for ((kind, name), object) in &self.last {
             let (true, Some(object)) = (MAINS.contains(kind), object) else { continue };
-            let Some(Value::Object(mut status)) = object.get("status").map(|status| self.names.tree(status)) else {
+            let Some(Value::Object(mut status)) = object.get("status").map(|status| self.names.tree(status))
+            else {
                 continue;
             };
             if let Some(Value::Array(conditions)) = status.get_mut("conditions") {
@@ -165,8 +169,9 @@ impl<'a> Telling<'a> {
 
     fn pods_by_revision(&mut self, log: &'a [Sighting]) {
         let sets = log.iter().filter(|seen| seen.kind == "ReplicaSet");
-        let revision: BTreeMap<&str, String> =
-            sets.map(|seen| (string(&seen.object, "/metadata/name"), self.names.of_set(&seen.object))).collect();
+        let revision: BTreeMap<&str, String> = sets
+            .map(|seen| (string(&seen.object, "/metadata/name"), self.names.of_set(&seen.object)))
+            .collect();
         let alive: BTreeMap<&str, &Value> = self
             .last
             .iter()
@@ -177,7 +182,9 @@ impl<'a> Telling<'a> {
         let mut kept: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
         for (id, pod) in &self.pods {
             let owner = first_owner(pod).filter(|owner| string(owner, "/kind") == "ReplicaSet");
-            let Some(revision) = owner.and_then(|owner| revision.get(string(owner, "/name"))) else { continue };
+            let Some(revision) = owner.and_then(|owner| revision.get(string(owner, "/name"))) else {
+                continue;
+            };
             *made.entry(revision).or_default() += 1;
             if let Some(now) = alive.get(id) {
                 let metadata = told_metadata(now.get("metadata"), &self.names);
