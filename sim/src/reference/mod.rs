@@ -12,6 +12,7 @@ mod allowed;
 mod names;
 mod needs;
 mod play;
+mod read;
 mod recording;
 mod states;
 pub mod story;

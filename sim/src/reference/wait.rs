@@ -70,7 +70,8 @@ impl Play {
 }
 
 fn is_seen(object: &Value, observed: &str) -> bool {
-    at(object, "/metadata/generation").is_some_and(|generation| generation.to_string() == observed)
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+    generation.is_some() && generation == observed.parse().ok()
 }
 
 #[cfg(test)]
