@@ -106,6 +106,20 @@ fn what_an_object_no_longer_shows_is_told_once() {
 }
 
 #[test]
+fn what_one_object_lost_does_not_speak_for_another_of_the_same_name() {
+    let mut hand = Hand::new();
+    let ingress =
+        |name: &str, annotations: Value| json!({"metadata": {"name": name, "annotations": annotations}});
+    // Both names read `NS` once the namespace is replaced.
+    let (one, other) = ("NS", "by-hand-story");
+    hand.sees("Ingress", ingress(one, json!({"weight": "20"})));
+    hand.sees("Ingress", ingress(one, json!({})));
+    hand.sees("Ingress", ingress(other, json!({"weight": "40"})));
+    hand.sees("Ingress", ingress(one, json!({})));
+    assert_eq!(hand.track("ingress/NS/weight"), json!([20, "-", 40]));
+}
+
+#[test]
 fn services_and_ingresses_show_what_the_controller_edits() {
     let mut hand = Hand::new();
     hand.set("demo", "aaa", Some("1"), 1);
@@ -175,9 +189,14 @@ fn routers_weights_runs_and_experiments_are_told_too() {
 #[test]
 fn only_new_events_count_and_only_the_first_twenty_five() {
     let mut hand = Hand::new();
-    for (uid, count, kind) in
-        [("A", 1, "Rollout"), ("A", 1, "Rollout"), ("B", 1, "Rollout"), ("A", 2, "Rollout"), ("C", 1, "Pod")]
-    {
+    let seen = [
+        ("A", 1, "Rollout"),
+        ("B", 1, "Rollout"),
+        ("A", 1, "Rollout"),
+        ("B", 1, "Rollout"),
+        ("A", 2, "Rollout"),
+    ];
+    for (uid, count, kind) in seen.into_iter().chain([("C", 1, "Pod")]) {
         hand.sees(
             "Event",
             json!({"metadata": {"name": uid, "uid": uid}, "count": count, "reason": uid, "message": format!("{count}s"),

@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn values_that_only_messages_tell_apart_are_one() {
+        let told = |reason: &str, message: &str| json!({"reason": reason, "message": message});
+        let difference = |got: Vec<Value>| Difference {
+            track: "c".to_owned(),
+            racy: false,
+            expected: vec![vec![told("R", "one"), told("S", "two")]],
+            got,
+        };
+        assert!(difference(vec![told("R", "one"), told("R", "other"), told("S", "two")]).is_about_words());
+        assert!(!difference(vec![told("R", "one"), told("T", "two")]).is_about_words());
+    }
+
+    #[test]
     fn a_track_never_shown_is_the_empty_sequence() {
         let found = differences(&recording(), &BTreeMap::new(), &[]);
         let told: Vec<_> = found.iter().map(|d| d.track.as_str()).collect();
