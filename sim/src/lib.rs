@@ -1,1 +1,3 @@
 //! An invented cluster, clock and metrics, all driven from one seed.
+
+pub mod reference;
