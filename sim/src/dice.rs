@@ -4,7 +4,7 @@
 //! each concern rolls its own dice, seeded from the run's seed and the concern's name.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_core::{Rng, SeedableRng};
 
 /// A stream of chance for one concern.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -13,7 +13,7 @@ pub use config::{
     CallNumber, FaultRates, Flaps, Interventions, Millis, PodModel, PodModels, Strike, WorldConfig,
 };
 pub use incarnation::{CallCounts, Incarnation};
-pub use observe::{Chain, Happened, Observer, Writer};
+pub use observe::{Chain, Happened, Observer, Watching, Writer};
 pub use user::Action;
 
 use std::cmp::Ordering;
@@ -270,33 +270,34 @@ impl World {
     }
 
     /// Lets everything happen that happens until then, and moves the clock there.
-    pub fn run_until(&mut self, then: Time, watch: &mut dyn Observer) {
-        while self.next_at().is_some_and(|at| at <= then) {
-            self.step(watch);
+    pub fn run_until(&mut self, then: Time, watch: &mut dyn Observer) -> Rest {
+        let rest = self.run_to_rest(then, watch);
+        if rest != Rest::Livelock {
+            self.now = self.now.max(then);
         }
-        self.now = self.now.max(then);
+        rest
     }
 
     /// Lets everything happen until nothing is under way, at most until the limit.
     pub fn run_to_rest(&mut self, limit: Time, watch: &mut dyn Observer) -> Rest {
-        self.run_while(limit, watch, |_| true)
+        self.run_while(limit, watch, |_| true).unwrap_or(Rest::AtRest)
     }
 
     /// Lets things happen as long as the condition holds (it is asked before each event), until nothing is under way,
-    /// or until the limit. Answers [`Rest::AtRest`] also when the condition ended the run.
+    /// or until the limit. Answers nothing when the condition ended the run.
     pub fn run_while(
         &mut self,
         limit: Time,
         watch: &mut dyn Observer,
         mut goes_on: impl FnMut(&World) -> bool,
-    ) -> Rest {
+    ) -> Option<Rest> {
         let (mut second, mut count) = (self.now.stamp(), 0);
         while goes_on(self) {
             match self.next_at() {
-                None => return Rest::AtRest,
+                None => return Some(Rest::AtRest),
                 Some(at) if at > limit => {
                     self.now = self.now.max(limit);
-                    return Rest::TimedOut;
+                    return Some(Rest::TimedOut);
                 }
                 Some(_) => drop(self.step(watch)),
             }
@@ -305,10 +306,10 @@ impl World {
             }
             count += 1;
             if count > self.config.livelock {
-                return Rest::Livelock;
+                return Some(Rest::Livelock);
             }
         }
-        Rest::AtRest
+        None
     }
 
     pub(crate) fn push(&mut self, after: Span, due: Due) {

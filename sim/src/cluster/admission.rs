@@ -41,8 +41,7 @@ pub fn check(object: &Object) -> Result<(), ApiError> {
             key.name
         ));
     }
-    if let Some((label, value)) = object.meta.labels.iter().find(|(_, value)| !is_label_value(value)) {
-        let _ = label;
+    if let Some((_, value)) = object.meta.labels.iter().find(|(_, value)| !is_label_value(value)) {
         return refuse(format!(
             "metadata.labels: Invalid value: \"{value}\": a valid label must be an empty string or consist of \
              alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
@@ -53,6 +52,7 @@ pub fn check(object: &Object) -> Result<(), ApiError> {
     let (selector, template, replicas) = match &object.body {
         Body::ReplicaSet(body) => (&body.selector, &body.template, body.replicas),
         Body::Deployment(body) => (&body.selector, &body.template, body.replicas),
+        Body::Rollout(body) if body.spec.raw().is_null() => return refuse("spec: Required value".to_owned()),
         _ => return Ok(()),
     };
     if let Some(replicas) = replicas.filter(|n| *n < 0) {
@@ -122,7 +122,7 @@ pub fn carry_identity(before: &Object, after: &mut Object) {
 pub fn drop_status(object: &mut Object) {
     match &mut object.body {
         Body::Rollout(body) if *body.status == RolloutStatus::default() => {}
-        Body::ReplicaSet(body) => body.status = SetStatus::default(),
+        Body::ReplicaSet(body) => body.status = SetStatus::default().counted(0, 0, 0, 0),
         Body::Deployment(body) => body.status = SetStatus::default(),
         Body::Pod(body) => *body = PodBody::new(body.spec.clone()),
         Body::Rollout(_) | Body::Other(_) if object.kind.has_status_subresource() => {

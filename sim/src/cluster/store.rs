@@ -154,6 +154,9 @@ impl Store {
         edit: impl FnOnce(&mut Object) -> Result<(), ApiError>,
     ) -> Result<Change, ApiError> {
         let before = self.guarded(key, guard)?;
+        if part == Part::Status && !key.kind.has_status_subresource() {
+            return Err(ApiError::NotFound("the server could not find the requested resource".into()));
+        }
         let mut after = (*before).clone();
         edit(&mut after)?;
         admission::carry_identity(&before, &mut after);
@@ -398,3 +401,6 @@ pub fn invalid(key: &Key, why: &str) -> ApiError {
     };
     ApiError::Invalid(format!("{kind} \"{}\" is invalid: {why}", key.name).into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,6 +117,11 @@ impl World {
         watch.saw(self, &Happened::Restarted);
     }
 
+    /// Starts the controller so much later, unless it lives then.
+    pub fn restart_later(&mut self, after: Span) {
+        self.push(after, Due::Restart);
+    }
+
     /// Breaks the watch of a kind: what it has not shown yet is never shown; so much later it lists anew.
     pub fn break_watch(&mut self, kind: &Kind, relist_after: Span) {
         let Some(controller) = &mut self.controller else { return };
@@ -214,11 +219,12 @@ impl World {
         let Some(controller) = &mut self.controller else { return };
         let mut doors = Doors { now: self.now, alarm: None, calls: std::mem::take(&mut self.started) };
         controller.manager.handle(event, &mut doors);
-        if let Some(at) = doors.alarm.map(|at| at.max(self.now))
-            && controller.alarm.is_none_or(|(known, _)| at < known)
-        {
+        // After each event the manager says when it must be woken next. What it said before is void: an alarm that
+        // nobody waits for any more would keep the world from coming to rest.
+        let alarm = doors.alarm.map(|at| at.max(self.now));
+        if alarm != controller.alarm.map(|(at, _)| at) {
             self.sequence += 1;
-            controller.alarm = Some((at, self.sequence));
+            controller.alarm = alarm.map(|at| (at, self.sequence));
         }
         let from = controller.number;
         for (id, call) in doors.calls.drain(..) {
@@ -227,7 +233,7 @@ impl World {
         self.started = doors.calls;
     }
 
-    fn start_call(&mut self, from: u32, id: CallId, call: ApiCall, watch: &mut dyn Observer) {
+    pub(super) fn start_call(&mut self, from: u32, id: CallId, call: ApiCall, watch: &mut dyn Observer) {
         if let ApiCall::Record(notice) = call {
             self.chain.link(self.now, 7, text(&notice.message));
             let recorded = Arc::new(Recorded { at: self.now, notice });
@@ -338,7 +344,7 @@ impl World {
 
     fn die(&mut self, watch: &mut dyn Observer) {
         self.crash(watch);
-        self.push(self.config.interventions.restart_after, Due::Restart);
+        self.restart_later(self.config.interventions.restart_after);
     }
 
     pub(super) fn reply(&mut self, to: u32, id: CallId, answer: Answer, watch: &mut dyn Observer) {

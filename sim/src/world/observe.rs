@@ -48,6 +48,15 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
+/// A function that watches.
+pub struct Watching<F>(pub F);
+
+impl<F: FnMut(&World, &Happened<'_>)> Observer for Watching<F> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>) {
+        (self.0)(world, what);
+    }
+}
+
 /// Who wrote.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Writer {

@@ -43,7 +43,7 @@ impl World {
             (Some(gone), None) if self.store.dependents(&gone.meta.uid).next().is_some() => {
                 self.collect_later(&gone.meta.uid.clone());
             }
-            (None, Some(new)) => {
+            (before, Some(new)) if before.as_ref().is_none_or(|old| old.meta.owners != new.meta.owners) => {
                 if let Some(missing) = new.meta.owners.iter().find(|owner| !self.is_alive(new, owner)) {
                     self.collect_later(&missing.uid.clone());
                 }

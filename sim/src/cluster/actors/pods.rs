@@ -55,12 +55,14 @@ impl World {
             Stage::Runs => {
                 let fails = pod.meta.annotations.get("fakelet/fail").is_some_and(|how| &**how == "crash");
                 let exit = pod.meta.annotations.get("fakelet/exit").and_then(|code| code.parse().ok());
-                let phase = match exit.or(model.exit) {
-                    None => "Running",
-                    Some(0) => "Succeeded",
-                    Some(_) => "Failed",
+                let exit = exit.or(model.exit);
+                let phase = match (exit, restart_policy(&pod)) {
+                    (Some(0), "Never" | "OnFailure") => "Succeeded",
+                    (Some(_), "Never") => "Failed",
+                    // Started again and again, without ever being ready.
+                    _ => "Running",
                 };
-                let ready = phase == "Running" && model.ready && !fails && !held;
+                let ready = exit.is_none() && model.ready && !fails && !held;
                 self.set_pod(key, phase, ready, watch);
                 if ready {
                     self.foresee(key, uid, model);
@@ -159,6 +161,10 @@ fn model_of<'a>(models: &'a crate::world::PodModels, pod: &Object) -> &'a PodMod
     let spec = pod.pod().map(|body| &*body.spec);
     let containers = spec.and_then(|spec| spec["containers"].as_array()).into_iter().flatten();
     models.of(containers.filter_map(|container| container["image"].as_str()))
+}
+
+fn restart_policy(pod: &Object) -> &str {
+    pod.pod().and_then(|body| body.spec["restartPolicy"].as_str()).unwrap_or("Always")
 }
 
 /// A span as the annotations write it: `2s`, `500ms`, `1m`.

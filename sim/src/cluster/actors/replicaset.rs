@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_api::object::{Body, Key, Kind, Object, OwnerRef, PodBody, Text};
-use tidegate_api::time::Time;
+use tidegate_api::time::{Stamp, Time};
 use tidegate_controller::plan::Guard;
 
 use crate::cluster::store::Part;
@@ -30,7 +30,7 @@ impl World {
             let _ = self.settle(Writer::ReplicaSets, None, &key, outcome, watch);
         }
         if have > wished {
-            pods.sort_by(|a, b| rank(a).cmp(&rank(b)));
+            pods.sort_by_cached_key(|pod| rank(pod));
             let surplus = usize::try_from(have - wished).unwrap_or(0);
             for pod in pods.iter().take(surplus) {
                 let key = pod.key();
@@ -123,18 +123,17 @@ pub(crate) fn is_active(pod: &Object) -> bool {
     pod.meta.deleting.is_none() && pod.pod().is_some_and(|body| !ended(body))
 }
 
-/// The order in which pods are given up: first those that do least, then the youngest.
-fn rank(
-    pod: &Object,
-) -> (bool, bool, i64, std::cmp::Reverse<Option<i64>>, std::cmp::Reverse<Option<i64>>, Text) {
+/// The order in which pods are given up: first those that do least, then the cheapest, then those that became ready
+/// last, then the youngest.
+fn rank(pod: &Object) -> (bool, bool, i64, i64, i64, Text) {
     let (running, ready, since) = pod.pod().map_or((false, false, None), |body| {
         let running = body.phase.as_deref() == Some("Running");
         (running, body.ready, body.ready_changed.filter(|_| body.ready))
     });
     let cost = pod.meta.annotations.get("controller.kubernetes.io/pod-deletion-cost");
     let cost = cost.and_then(|cost| cost.parse().ok()).unwrap_or(0);
-    let seconds = |stamp: Option<tidegate_api::time::Stamp>| std::cmp::Reverse(stamp.map(|stamp| stamp.0));
-    (running, ready, cost, seconds(since), seconds(pod.meta.created), pod.meta.name.clone())
+    let latest_first = |stamp: Option<Stamp>| stamp.map_or(0, |stamp| -stamp.0);
+    (running, ready, cost, latest_first(since), latest_first(pod.meta.created), pod.meta.name.clone())
 }
 
 /// The name of the n-th pod of the world: the set's name and five characters that grow in the order of the alphabet.
