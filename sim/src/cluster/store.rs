@@ -118,6 +118,8 @@ impl Store {
     /// Stores a new object. Its status is not taken over for kinds that have a status subresource.
     pub fn create(&mut self, mut object: Object, now: Time) -> Result<Change, ApiError> {
         admission::drop_status(&mut object);
+        let meta = &mut object.meta;
+        (meta.uid, meta.created, meta.generation) = (Text::default(), None, 0);
         self.place(object, now)
     }
 
@@ -136,7 +138,7 @@ impl Store {
             meta.uid = format!("{:08x}-0000-4000-8000-{:012x}", self.identities, self.identities).into();
         }
         meta.resource_version = self.version;
-        meta.generation = i64::from(has_generation(&key.kind));
+        meta.generation = meta.generation.max(i64::from(has_generation(&key.kind)));
         meta.created = meta.created.or(Some(now.stamp()));
         meta.deleting = None;
         let object = Arc::new(object);

@@ -1,5 +1,8 @@
 //! How the invented cluster behaves. Every number has a default that resembles a small healthy cluster.
 
+use std::collections::BTreeMap;
+
+use tidegate_api::object::Kind;
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::Settings;
 use tidegate_controller::seams::ApiError;
@@ -18,6 +21,8 @@ pub struct WorldConfig {
     pub settings: Settings,
     /// How long a change takes until a watch shows it.
     pub watch_lag: Millis,
+    /// The same for single kinds, where it differs.
+    pub watch_lag_of: BTreeMap<Kind, Millis>,
     /// How long a call takes to the API server, and its answer back.
     pub call_latency: Millis,
     /// How long a built-in controller takes to react.
@@ -41,6 +46,7 @@ impl Default for WorldConfig {
             start: Time(1_767_225_600_000),
             settings: Settings::default(),
             watch_lag: (1, 20),
+            watch_lag_of: BTreeMap::new(),
             call_latency: (1, 5),
             reaction: (5, 15),
             collection: (5, 50),

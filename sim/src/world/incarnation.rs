@@ -151,7 +151,9 @@ impl World {
     }
 
     fn deliver_later(&mut self, stream: usize, news: News) {
-        let lag = Span::millis(self.dice.watch.within(self.config.watch_lag));
+        let config = &self.config;
+        let range = config.watch_lag_of.get(&WATCHED[stream]).unwrap_or(&config.watch_lag);
+        let lag = Span::millis(self.dice.watch.within(*range));
         let Some(controller) = &mut self.controller else { return };
         let line = &mut controller.streams[stream];
         let at = self.now.plus(lag).max(line.not_before);

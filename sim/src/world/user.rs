@@ -86,8 +86,6 @@ impl World {
             Action::Create(mut object) => {
                 crate::cluster::admission::admit(&mut object);
                 let key = object.key();
-                object.meta.uid = Default::default();
-                object.meta.created = None;
                 let outcome = self.store.create(object, self.now);
                 (key, outcome)
             }

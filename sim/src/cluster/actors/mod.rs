@@ -85,3 +85,6 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The ReplicaSet controller: as many pods as wished, and a status that counts them.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use tidegate_api::object::{Body, Key, Kind, Object, OwnerRef, PodBody, Text};
@@ -125,7 +126,7 @@ pub(crate) fn is_active(pod: &Object) -> bool {
 
 /// The order in which pods are given up: first those that do least, then the cheapest, then those that became ready
 /// last, then the youngest.
-fn rank(pod: &Object) -> (bool, bool, i64, i64, i64, Text) {
+fn rank(pod: &Object) -> (bool, bool, i64, i64, i64, Reverse<Text>) {
     let (running, ready, since) = pod.pod().map_or((false, false, None), |body| {
         let running = body.phase.as_deref() == Some("Running");
         (running, body.ready, body.ready_changed.filter(|_| body.ready))
@@ -133,7 +134,14 @@ fn rank(pod: &Object) -> (bool, bool, i64, i64, i64, Text) {
     let cost = pod.meta.annotations.get("controller.kubernetes.io/pod-deletion-cost");
     let cost = cost.and_then(|cost| cost.parse().ok()).unwrap_or(0);
     let latest_first = |stamp: Option<Stamp>| stamp.map_or(0, |stamp| -stamp.0);
-    (running, ready, cost, latest_first(since), latest_first(pod.meta.created), pod.meta.name.clone())
+    (
+        running,
+        ready,
+        cost,
+        latest_first(since),
+        latest_first(pod.meta.created),
+        Reverse(pod.meta.name.clone()),
+    )
 }
 
 /// The name of the n-th pod of the world: the set's name and five characters that grow in the order of the alphabet.
