@@ -310,3 +310,14 @@ fn an_autoscaler_follows_the_load_once_the_status_says_what_to_count() {
         assert_eq!(wished(&world), Some(replicas));
     }
 }
+
+#[test]
+fn of_pods_made_in_the_same_second_the_last_one_goes_first() {
+    let mut world = with_models(only(PodModel::instant()));
+    create(&mut world, set("a", 3, 0, json!({})));
+    rest(&mut world);
+    let all = names(&pods(&world));
+    scale(&mut world, "a", 1);
+    rest(&mut world);
+    assert_eq!(names(&pods(&world)), all[..1]);
+}
