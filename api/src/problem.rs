@@ -71,6 +71,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { path, detail, .. } = self;
         match &self.kind {
+            ProblemKind::Required if detail.is_empty() => write!(f, "{path}: Required value"),
             ProblemKind::Required => write!(f, "{path}: Required value: {detail}"),
             ProblemKind::Invalid(value) => write!(f, "{path}: Invalid value: {value}: {detail}"),
             ProblemKind::NotSupported(value, allowed) => {

@@ -135,6 +135,10 @@ impl Manager {
     }
 
     fn next_alarm(&self) -> Option<Time> {
+        if !self.is_everything_listed() {
+            // Keys that are due wait for the lists, not for time: an alarm for them would ring for ever.
+            return None;
+        }
         self.due.iter().filter(|(key, _)| !self.passes.contains_key(*key)).map(|(_, due)| *due).min()
     }
 
@@ -208,8 +212,12 @@ impl Manager {
         *due = (*due).min(at);
     }
 
+    fn is_everything_listed(&self) -> bool {
+        WATCHED.iter().all(|kind| self.listed.contains(kind))
+    }
+
     fn start_due_passes(&mut self, seams: &mut impl Seams) {
-        if !WATCHED.iter().all(|kind| self.listed.contains(kind)) {
+        if !self.is_everything_listed() {
             return;
         }
         loop {

@@ -1,3 +1,9 @@
 //! An invented cluster, clock and metrics, all driven from one seed.
+//!
+//! Start with [`world::World`]: the event heap with the store, the actors and the controller behind its seams. It is
+//! plain data, so a run can be copied at any point and continued twice.
 
+pub mod cluster;
+pub mod dice;
 pub mod reference;
+pub mod world;

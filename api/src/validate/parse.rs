@@ -254,6 +254,6 @@ fn verbatim(field: &Field<'_>, found: &mut Findings) -> Option<Arc<Value>> {
     field.mapping(found).map(|_| Arc::new(field.value.clone()))
 }
 
-fn hash_of_steps(_steps: Option<&Value>) -> Text {
-    Text::from("")
+fn hash_of_steps(steps: Option<&Value>) -> Text {
+    crate::schema::steps_hash(steps).into()
 }

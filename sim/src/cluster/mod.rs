@@ -1,0 +1,8 @@
+//! The invented API server and the built-in controllers around it.
+
+pub mod actors;
+pub mod admission;
+pub mod disruption;
+pub mod gc;
+pub mod patch;
+pub mod store;

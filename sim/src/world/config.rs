@@ -1,0 +1,210 @@
+//! How the invented cluster behaves. Every number has a default that resembles a small healthy cluster.
+
+use std::collections::BTreeMap;
+
+use tidegate_api::object::Kind;
+use tidegate_api::time::{Span, Time};
+use tidegate_controller::manager::Settings;
+use tidegate_controller::seams::ApiError;
+
+/// A range of milliseconds, both ends included, to draw a delay from.
+pub type Millis = (i64, i64);
+
+/// Everything that is decided before the first event.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorldConfig {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// What time it is at the beginning.
+    pub start: Time,
+    /// How the controller is set up.
+    pub settings: Settings,
+    /// How long a change takes until a watch shows it.
+    pub watch_lag: Millis,
+    /// The same for single kinds, where it differs.
+    pub watch_lag_of: BTreeMap<Kind, Millis>,
+    /// How long a call takes to the API server, and its answer back.
+    pub call_latency: Millis,
+    /// How long a built-in controller takes to react.
+    pub reaction: Millis,
+    /// How long the garbage collector takes.
+    pub collection: Millis,
+    /// How long an autoscaler takes to react.
+    pub autoscaling: Millis,
+    /// How pods behave.
+    pub pods: PodModels,
+    /// What goes wrong between the controller and the API server.
+    pub interventions: Interventions,
+    /// So many events within one simulated second are a livelock.
+    pub livelock: u64,
+}
+
+impl Default for WorldConfig {
+    fn default() -> WorldConfig {
+        WorldConfig {
+            seed: 0,
+            start: Time(1_767_225_600_000),
+            settings: Settings::default(),
+            watch_lag: (1, 20),
+            watch_lag_of: BTreeMap::new(),
+            call_latency: (1, 5),
+            reaction: (5, 15),
+            collection: (5, 50),
+            autoscaling: (10, 100),
+            pods: PodModels::default(),
+            interventions: Interventions::default(),
+            livelock: 200_000,
+        }
+    }
+}
+
+/// How pods behave, by image.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PodModels {
+    /// Pods that nothing else is said about.
+    pub default: PodModel,
+    /// Pods with a container whose image ends so; the first entry that fits counts.
+    pub by_image: Vec<(String, PodModel)>,
+}
+
+impl PodModels {
+    /// The model of a pod with these images.
+    pub fn of<'a>(&self, images: impl IntoIterator<Item = &'a str>) -> &PodModel {
+        if self.by_image.is_empty() {
+            return &self.default;
+        }
+        let images: Vec<&str> = images.into_iter().collect();
+        let fits = |(suffix, _): &&(String, PodModel)| images.iter().any(|i| i.ends_with(suffix.as_str()));
+        self.by_image.iter().find(fits).map_or(&self.default, |(_, model)| model)
+    }
+}
+
+/// The life of a pod. Annotations of the pod overrule it: `fakelet/ready-after`, `fakelet/fail`, `fakelet/exit`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PodModel {
+    /// From its creation until it runs.
+    pub startup: Millis,
+    /// Whether it is ever ready.
+    pub ready: bool,
+    /// How long after it is ready it fails for good.
+    pub crash_after: Option<Millis>,
+    /// Loses readiness and gets it back.
+    pub flaps: Option<Flaps>,
+    /// It ends as soon as it runs, with this exit code.
+    pub exit: Option<i64>,
+    /// From its deletion until it is gone; at once when both ends are zero.
+    pub termination: Millis,
+}
+
+/// How a pod loses its readiness and gets it back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flaps {
+    /// How long it stays ready.
+    pub up: Millis,
+    /// How long it is not.
+    pub down: Millis,
+    /// How often it happens: a pod that flaps for ever never lets the world come to rest.
+    pub times: u32,
+}
+
+impl Default for PodModel {
+    fn default() -> PodModel {
+        PodModel {
+            startup: (2_000, 8_000),
+            ready: true,
+            crash_after: None,
+            flaps: None,
+            exit: None,
+            termination: (0, 0),
+        }
+    }
+}
+
+impl PodModel {
+    /// A pod that is ready as soon as it exists.
+    pub fn instant() -> PodModel {
+        PodModel { startup: (0, 0), ..PodModel::default() }
+    }
+}
+
+/// What goes wrong on the way between the controller and the API server.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interventions {
+    /// What happens to single writes.
+    pub on_call: Vec<(CallNumber, Strike)>,
+    /// What happens to all others.
+    pub rates: FaultRates,
+    /// How long after a crash the controller is started again.
+    pub restart_after: Span,
+}
+
+impl Default for Interventions {
+    fn default() -> Interventions {
+        Interventions { on_call: Vec::new(), rates: FaultRates::default(), restart_after: Span::seconds(1) }
+    }
+}
+
+/// One write of the controller, counted from 0 over the whole run in the order in which they are started.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CallNumber {
+    /// Among all writes.
+    Write(u64),
+    /// Among the writes of a Rollout's status.
+    StatusWrite(u64),
+}
+
+/// What happens to one call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Strike {
+    /// The controller dies before the call is carried out.
+    CrashBefore,
+    /// The controller dies after the call was carried out, before it knows.
+    CrashAfter,
+    /// The answer never comes.
+    LoseReply {
+        /// Whether the call was carried out.
+        applied: bool,
+    },
+    /// The API server refuses.
+    Refuse(ApiError),
+    /// The call takes so much longer to get there.
+    Delay(Span),
+}
+
+/// How often things go wrong by chance: so many writes of a thousand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultRates {
+    /// Refused as computed from an outdated version.
+    pub conflict: u32,
+    /// Without an answer; carried out or not.
+    pub lost_reply: u32,
+    /// The controller dies before.
+    pub crash_before: u32,
+    /// The controller dies after.
+    pub crash_after: u32,
+    /// Refused by a server that is too busy or not there.
+    pub refuse: u32,
+    /// No fault begins at this time or later.
+    pub until: Time,
+}
+
+impl Default for FaultRates {
+    fn default() -> FaultRates {
+        FaultRates {
+            conflict: 0,
+            lost_reply: 0,
+            crash_before: 0,
+            crash_after: 0,
+            refuse: 0,
+            until: Time(i64::MAX),
+        }
+    }
+}
+
+impl FaultRates {
+    /// Whether anything can go wrong by chance at this time.
+    pub fn are_on(&self, now: Time) -> bool {
+        now < self.until
+            && self.conflict + self.lost_reply + self.crash_before + self.crash_after + self.refuse > 0
+    }
+}
