@@ -7,8 +7,10 @@
 pub mod cache;
 pub mod edit;
 pub mod manager;
+pub mod names;
 pub mod plan;
 pub mod rollout;
 pub mod sabotage;
 pub mod seams;
+pub mod steps;
 pub mod world;

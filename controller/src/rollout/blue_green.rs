@@ -1,0 +1,269 @@
+//! Blue-green: the new version stands beside the old one, is looked at, and gets all traffic at once.
+
+use tidegate_api::object::BlueGreenStatus;
+use tidegate_api::spec::BlueGreen;
+use tidegate_api::time::Span;
+
+use super::draft::Draft;
+use super::scale::Limits;
+use super::services::{selected_hash, switch};
+use super::set::{Deadline, Set};
+use super::{history, promotion, replicas, restart, role_metadata, status, workload};
+use crate::plan::{Plan, Reason};
+
+const PAUSE: &str = "BlueGreenPause";
+
+/// One pass of a blue-green update. No phase ends it early: one pass can scale, switch and promote.
+pub fn advance(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
+    for name in [&spec.preview_service, &spec.active_service] {
+        if !name.is_empty() && !draft.services.contains_key(name) {
+            draft.fail(format!("Service {name} is missing"));
+            return draft.finish_without_status();
+        }
+    }
+    let hash = draft.current_hash();
+    if !replicas::is_halted(&draft) && !spec.preview_service.is_empty() {
+        switch(&mut draft, &spec.preview_service, &hash);
+    }
+    if !draft.observed.current().is_empty() && draft.observed.current() != &*hash {
+        return sync(draft, spec, true);
+    }
+    let limits = Limits::of_blue_green(&spec.max_unavailable, draft.n());
+    restart::restart(&mut draft, limits);
+    resize(&mut draft, spec);
+    history::clean_up(&mut draft);
+    pause(&mut draft, spec);
+    switch_active(&mut draft, spec);
+    role_metadata::sync(&mut draft);
+    sync(draft, spec, false)
+}
+
+/// One pass while the wished number of pods differs from the one the ReplicaSets were scaled for: sizes only.
+pub fn rescale(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
+    resize(&mut draft, spec);
+    draft.status = (*draft.observed).clone();
+    status::count_for_scaling(&mut draft);
+    status::persist(draft)
+}
+
+/// The hash that the active Service selects; empty when there is none.
+fn active_hash(draft: &Draft<'_>, spec: &BlueGreen) -> String {
+    draft
+        .services
+        .get(&spec.active_service)
+        .map_or(String::new(), |service| selected_hash(service).to_owned())
+}
+
+/// The ReplicaSet behind the active Service, as the status has it.
+pub fn active_set<'d>(draft: &'d Draft<'_>, hash: &str) -> Option<&'d Set> {
+    draft.sets.iter().find(|set| !hash.is_empty() && set.hash() == hash)
+}
+
+/// How many pods the new ReplicaSet gets: a preview may be smaller until it passed its gate.
+fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
+    let n = draft.n();
+    let Some(preview) = spec.preview_replica_count else { return n };
+    let observed = &draft.observed;
+    let active = active_set(draft, observed.active());
+    let is_new = active.is_some_and(|set| Some(set.name()) == draft.new_set().map(Set::name));
+    if active.is_none() || is_new || observed.promote_full == Some(true) {
+        return n;
+    }
+    if &*draft.current_hash() != observed.current() {
+        return preview;
+    }
+    if !draft.spec.paused && observed.pause_conditions().is_empty() && observed.checkpoint() {
+        n
+    } else {
+        preview
+    }
+}
+
+fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    let n = draft.n();
+    let abort_delay = replicas::abort_delay(draft);
+    replicas::clear_deadlines(draft, abort_delay.is_some());
+    if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
+        draft.scale(index, n, false, "the stable version keeps its size");
+    }
+    if let Some(index) = draft.new {
+        let before = draft.sets[index].wished();
+        let size = preview_size(draft, spec);
+        match abort_delay {
+            None => {
+                draft.scale(index, size, false, "the new version stands beside the old one");
+            }
+            Some(delay) => resize_aborted(draft, spec, index, delay, size),
+        }
+        workload::retire_progressively(draft, before, size);
+    }
+    if draft.observed.is_paused_for("InconclusiveAnalysisRun") {
+        return;
+    }
+    let delay = spec.scale_down_delay_seconds.unwrap_or(replicas::DEFAULT_DELAY);
+    let mut counted = 0;
+    for index in replicas::others_by_revision(draft) {
+        if replicas::is_referenced(draft, index) {
+            continue;
+        }
+        let limit = spec.scale_down_delay_revision_limit;
+        let size = replicas::delayed_size(draft, index, delay, limit, n, &mut counted);
+        draft.scale(index, size, false, "its version is no longer used");
+    }
+}
+
+/// An aborted new version is kept for a while, so that a second thought costs nothing.
+fn resize_aborted(draft: &mut Draft<'_>, spec: &BlueGreen, index: usize, delay: i64, size: i64) {
+    // ARGO: pods that the active Service still selects are never taken away (Q1).
+    let serving = draft.sets[index].hash() == active_hash(draft, spec);
+    match draft.sets[index].deadline() {
+        Deadline::Unreadable => {
+            draft.scale(index, size, true, "the new version stands beside the old one");
+        }
+        Deadline::At(at) if at.time() > draft.now => {
+            replicas::note_desired(draft, index);
+            replicas::wait_for_deadline(draft, index, at);
+        }
+        Deadline::At(_) if !serving => {
+            draft.scale(index, 0, true, "its update was aborted");
+        }
+        Deadline::At(_) => replicas::note_desired(draft, index),
+        Deadline::None => {
+            replicas::note_desired(draft, index);
+            let n = draft.n();
+            let carried = draft.stable_set().is_some_and(|stable| stable.available() >= n);
+            if carried && !serving && draft.sets[index].wished() > 0 {
+                replicas::set_deadline(draft, index, delay);
+            }
+        }
+    }
+}
+
+/// Whether the new ReplicaSet stands with the size it should have now.
+fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
+    let size = preview_size(draft, spec);
+    draft.new_set().is_some_and(|new| new.wished() == size && new.available() == size)
+}
+
+/// Whether nothing needs to be waited for: everything was decided before, or traffic is already there.
+fn is_fast_tracked(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
+    let active = active_hash(draft, spec);
+    promotion::is_fast_rollback(draft)
+        || draft.observed.promote_full == Some(true)
+        || active.is_empty()
+        || active == *draft.current_hash()
+}
+
+/// Begins and ends the pause between preview and switch.
+fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    if draft.observed.is_aborted() && !draft.course.abort_cleared {
+        return;
+    }
+    if !is_ready(draft, spec) || replicas::is_halted(draft) {
+        return;
+    }
+    let needs_pause = !spec.auto_promotion || spec.auto_promotion_seconds > 0;
+    if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
+        draft.course.pauses_removed.push(PAUSE);
+        return;
+    }
+    if draft.observed.is_paused_for(PAUSE) {
+        if is_pause_over(draft, spec) {
+            draft.course.pauses_removed.push(PAUSE);
+        } else if let Some(end) = automatic_end(draft, spec) {
+            draft.wake_at(end.plus(Span::millis(1)), "the pause before promotion");
+        }
+    } else if draft.observed.controller_pause != Some(true) {
+        draft.course.pauses_added.push(PAUSE);
+    }
+}
+
+fn automatic_end(draft: &Draft<'_>, spec: &BlueGreen) -> Option<tidegate_api::time::Time> {
+    if !spec.auto_promotion || spec.auto_promotion_seconds <= 0 {
+        return None;
+    }
+    let condition = draft.observed.pause_conditions().iter().find(|p| p.reason.as_deref() == Some(PAUSE))?;
+    Some(condition.start?.plus_seconds(spec.auto_promotion_seconds).time())
+}
+
+fn is_pause_over(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
+    if !draft.course.pauses_added.is_empty() {
+        return false;
+    }
+    if draft.observed.checkpoint() {
+        return true;
+    }
+    let paused = draft.observed.is_paused_for(PAUSE);
+    // ARGO: a person who resumes promotes, also where seconds were given (Q8).
+    let resumed = draft.observed.controller_pause == Some(true) && !paused;
+    if !spec.auto_promotion {
+        return resumed;
+    }
+    if spec.auto_promotion_seconds <= 0 || resumed {
+        return true;
+    }
+    automatic_end(draft, spec).is_some_and(|end| draft.now > end)
+}
+
+/// Points the active Service at the version that should serve.
+fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    let n = draft.n();
+    if draft.observed.is_aborted() && !draft.course.abort_cleared {
+        // ARGO: back to stable as soon as stable can carry it, whatever the state of the new pods (Q1).
+        let stable = draft.stable_set().filter(|stable| stable.available() >= n.max(1));
+        if let Some(hash) = stable.map(|stable| stable.hash().to_owned()) {
+            switch(draft, &spec.active_service, &hash);
+        } else {
+            draft.because(Reason::WaitingFor(
+                "the stable version before the active Service moves back".into(),
+            ));
+        }
+        return;
+    }
+    if replicas::is_halted(draft) {
+        return;
+    }
+    if !is_ready(draft, spec) || !draft.new_set().is_some_and(|new| new.is_saturated(n)) {
+        draft.because(Reason::WaitingFor("all pods of the new version".into()));
+        return;
+    }
+    if is_fast_tracked(draft, spec) || is_pause_over(draft, spec) {
+        let hash = draft.current_hash();
+        switch(draft, &spec.active_service, &hash);
+    }
+}
+
+fn sync(mut draft: Draft<'_>, spec: &BlueGreen, changed: bool) -> Plan {
+    status::begin(&mut draft);
+    let observed = draft.observed.clone();
+    draft.status.stable = observed.stable.clone();
+    draft.status.step_index = None;
+    if changed {
+        status::reset(&mut draft);
+    } else if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+        draft.course.pauses_cleared = true;
+        draft.course.abort_cleared = true;
+    }
+    let selected = |name: &str| draft.services.get(name).map(|service| selected_hash(service).into());
+    let mut mine = BlueGreenStatus {
+        active: selected(&spec.active_service),
+        preview: selected(&spec.preview_service).filter(|_| !spec.preview_service.is_empty()),
+        ..BlueGreenStatus::default()
+    };
+    let checkpoint = spec.preview_replica_count.is_some_and(|count| {
+        let available = draft.new_set().map(Set::available) == Some(count);
+        !changed
+            && (observed.checkpoint() || (is_pause_over(&draft, spec) && available && is_ready(&draft, spec)))
+    });
+    let active = mine.active.clone().unwrap_or_default();
+    mine.checkpoint = Some(checkpoint && !draft.is_aborted());
+    draft.status.blue_green = Some(mine);
+    status::count_active(&mut draft, &active);
+    if !changed && let Some(reason) = promotion::reason_for_blue_green(&draft) {
+        if let Some(mine) = &mut draft.status.blue_green {
+            mine.checkpoint = Some(false);
+        }
+        promotion::promote(&mut draft, &reason);
+    }
+    status::persist(draft)
+}

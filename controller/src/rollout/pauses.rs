@@ -1,0 +1,83 @@
+//! Pauses and aborts as conditions: noted in a pass of their own, which also restarts the progress clock on resume.
+
+use tidegate_api::object::{PauseCondition, RolloutStatus};
+
+use super::conditions;
+use super::draft::Draft;
+use super::phase::phase;
+
+/// The status with conditions that follow pause, resume and retry; nothing when they already do.
+pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
+    let old = &draft.observed;
+    let generation = draft.rollout().meta.generation.to_string();
+    if old.observed_generation.as_deref() != Some(&*generation) {
+        return None;
+    }
+    let now = draft.stamp();
+    let paused = !old.pause_conditions().is_empty() || draft.spec.paused;
+    let reason = old.condition("Progressing").and_then(|c| c.reason.clone()).unwrap_or_default();
+    let aborted = &*reason == "RolloutAborted";
+    let promoted = !old.stable_hash().is_empty() && draft.is_fully_promoted();
+    let mut status = (**old).clone();
+    let mut changed = false;
+    if paused != (&*reason == "RolloutPaused") && !aborted && !promoted {
+        let (word, message) = if paused {
+            ("RolloutPaused", "Rollout is paused")
+        } else {
+            ("RolloutResumed", "Rollout is resumed")
+        };
+        changed |= conditions::set(&mut status, "Progressing", "Unknown", word, message, now);
+    }
+    if aborted && !old.is_aborted() {
+        let message = "Retrying Rollout after abort";
+        changed |= conditions::set(&mut status, "Progressing", "Unknown", "RolloutRetry", message, now);
+    }
+    let noted = old.condition("Paused").is_some_and(|c| c.status.as_deref() == Some("True"));
+    if paused != noted && !aborted {
+        let value = if paused { "True" } else { "False" };
+        changed |= conditions::set(&mut status, "Paused", value, "RolloutPaused", "Rollout is paused", now);
+    }
+    if !changed {
+        return None;
+    }
+    let (phase, message) = phase(&draft.spec, &status);
+    status.phase = Some(phase.into());
+    status.message = Some(message.into());
+    super::duration::note(draft, &mut status);
+    Some(status)
+}
+
+/// Carries the course of this pass into the status. Says what the event is, if pauses began or ended.
+pub fn settle(draft: &mut Draft<'_>) {
+    let aborted = draft.is_aborted();
+    let now = draft.stamp();
+    let old = draft.observed.clone();
+    draft.status.pauses = None;
+    draft.status.controller_pause = None;
+    draft.status.abort = None;
+    draft.status.aborted_at = None;
+    if aborted {
+        draft.status.abort = Some(true);
+        draft.status.aborted_at = Some(old.aborted_at.unwrap_or(now));
+        return;
+    }
+    if draft.course.pauses_cleared {
+        return;
+    }
+    let is = |p: &PauseCondition, reason: &str| p.reason.as_deref() == Some(reason);
+    let mut pauses: Vec<PauseCondition> = old.pause_conditions().to_vec();
+    for removed in &draft.course.pauses_removed {
+        pauses.retain(|p| !is(p, removed));
+    }
+    let mut controller_pause = old.controller_pause == Some(true);
+    for added in &draft.course.pauses_added {
+        if !old.pause_conditions().iter().any(|p| is(p, added)) {
+            pauses.push(PauseCondition { reason: Some((*added).into()), start: Some(now), rest: None });
+            controller_pause = true;
+        }
+    }
+    if !pauses.is_empty() {
+        draft.status.pauses = Some(pauses);
+        draft.status.controller_pause = Some(controller_pause);
+    }
+}

@@ -1,0 +1,55 @@
+//! The phase: one word for the whole Rollout, and why.
+
+use tidegate_api::object::RolloutStatus;
+use tidegate_api::spec::{Spec, Strategy};
+
+/// Phase and message of a status, as the controller writes them.
+pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
+    for condition in status.conditions.iter().flatten() {
+        let reason = condition.reason.as_deref().unwrap_or("");
+        let message = condition.message.as_deref().unwrap_or("");
+        if condition.kind.as_deref() == Some("InvalidSpec") {
+            return ("Degraded", format!("InvalidSpec: {message}"));
+        }
+        if matches!(reason, "RolloutAborted" | "ProgressDeadlineExceeded") {
+            return ("Degraded", format!("{reason}: {message}"));
+        }
+    }
+    if spec.paused {
+        return ("Paused", "manually paused".to_owned());
+    }
+    if let Some(pause) = status.pause_conditions().first() {
+        return ("Paused", pause.reason.as_deref().unwrap_or("").to_owned());
+    }
+    let progressing = |message: &str| ("Progressing", message.to_owned());
+    if spec.restart_at.is_some() && spec.restart_at != status.restarted_at {
+        return progressing("rollout is restarting");
+    }
+    let (updated, available) = (status.updated.unwrap_or(0), status.available.unwrap_or(0));
+    if updated < spec.wished() {
+        return progressing("more replicas need to be updated");
+    }
+    if available < updated {
+        return progressing("updated replicas are still becoming available");
+    }
+    let promoted = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
+    match &spec.strategy {
+        Strategy::BlueGreen(_) => {
+            if status.active().is_empty() || status.active() != status.current() {
+                return progressing("active service cutover pending");
+            }
+            if !promoted {
+                return progressing("waiting for post-promotion verification to complete");
+            }
+        }
+        Strategy::Canary(_) | Strategy::Unclear => {
+            if status.replicas.unwrap_or(0) > updated {
+                return progressing("old replicas are pending termination");
+            }
+            if !promoted {
+                return progressing("waiting for all steps to complete");
+            }
+        }
+    }
+    ("Healthy", String::new())
+}

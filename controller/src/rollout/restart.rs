@@ -1,0 +1,72 @@
+//! Restarts: pods older than `restartAt` are evicted, as many at a time as may be missing.
+
+use tidegate_api::object::Object;
+
+use super::draft::Draft;
+use super::scale::Limits;
+use super::set::Set;
+use crate::plan::{Guard, IfRefused, Verb};
+use tidegate_api::time::Span;
+
+/// How long to wait before pods that could not be evicted are tried again, in seconds. As in the reference.
+const AGAIN_AFTER: i64 = 30;
+
+/// Evicts pods that are older than asked for. Says how many evictions are planned.
+pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
+    let Some(at) = draft.spec.restart_at else { return 0 };
+    if draft.observed.restarted_at == Some(at) {
+        return 0;
+    }
+    if draft.now <= at.time() {
+        draft.wake_at(at.time().plus(Span::millis(1)), "the restart");
+        return 0;
+    }
+    let now = draft.stamp();
+    let n = draft.n();
+    let min_ready = draft.spec.min_ready_seconds;
+    let is_available = |pod: &Object| {
+        pod.meta.deleting.is_none() && pod.pod().is_some_and(|body| body.is_available(min_ready, now))
+    };
+    let pods = in_order(draft);
+    let available = i64::try_from(pods.iter().filter(|pod| is_available(pod)).count()).unwrap_or(i64::MAX);
+    let least = n.max(draft.sum(Set::wished)) - limits.missing(n).max(1);
+    let mut may = available - least;
+    let (mut needed, mut evicted) = (0_usize, 0_usize);
+    for pod in pods {
+        if pod.meta.created.is_none_or(|created| created >= at) {
+            continue;
+        }
+        needed += 1;
+        if may <= 0 || pod.meta.deleting.is_some() {
+            continue;
+        }
+        let guard = Guard::Identity(pod.meta.uid.clone());
+        draft.write(pod.key(), guard, Verb::Evict, Vec::new(), IfRefused::Accept);
+        may -= 1;
+        evicted += 1;
+    }
+    if needed == evicted {
+        draft.status.restarted_at = Some(at);
+    }
+    if needed > 0 {
+        // A disruption budget may refuse what was planned here, so the alarm is set in any case.
+        draft.wake_at(draft.now.plus(Span::seconds(AGAIN_AFTER)), "pods that are still to be restarted");
+    }
+    evicted
+}
+
+/// Pods of the Rollout: of the stable ReplicaSet first, then of the new one, then of the others, oldest first.
+// ARGO: the reference computes this order and then evicts in the order of the list (Q21).
+fn in_order(draft: &Draft<'_>) -> Vec<std::sync::Arc<Object>> {
+    let mut order: Vec<usize> =
+        draft.stable.into_iter().chain(draft.new.filter(|new| Some(*new) != draft.stable)).collect();
+    order.extend(draft.others());
+    let mut pods = Vec::new();
+    for index in order {
+        let uid = &draft.sets[index].object().meta.uid;
+        let of_set =
+            draft.world.pods.iter().filter(|pod| pod.meta.controller().is_some_and(|o| o.uid == *uid));
+        pods.extend(of_set.cloned());
+    }
+    pods
+}

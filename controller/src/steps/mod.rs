@@ -1,0 +1,56 @@
+//! The steps of a canary: one file each, one line to register.
+
+mod pause;
+mod set_weight;
+
+use serde_json::Value;
+use tidegate_api::spec::{Canary, Step, StepKind};
+
+use crate::rollout::draft::Draft;
+
+/// Where a step stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is complete.
+    Done,
+    /// It waits, for this.
+    Holding(String),
+}
+
+/// Looks at the step under way. Called in every pass until it is done.
+pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress {
+    match &step.kind {
+        StepKind::Pause(pause) => pause::advance(pause, draft),
+        StepKind::SetWeight(weight) => set_weight::advance(*weight, draft, canary),
+        StepKind::SetCanaryScale
+        | StepKind::Experiment
+        | StepKind::Analysis
+        | StepKind::SetHeaderRoute
+        | StepKind::SetMirrorRoute
+        | StepKind::Plugin
+        | StepKind::Empty => Progress::Holding("a kind of step that validation refuses".to_owned()),
+    }
+}
+
+/// The step in the words of the reference's events.
+pub fn text(step: &Step) -> String {
+    match &step.kind {
+        StepKind::Pause(_) => match &step.raw["pause"]["duration"] {
+            Value::Null => "pause".to_owned(),
+            Value::String(text) => format!("pause: {text}"),
+            number => format!("pause: {number}"),
+        },
+        StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
+        StepKind::SetCanaryScale => "setCanaryScale".to_owned(),
+        StepKind::Experiment => "experiment".to_owned(),
+        StepKind::Analysis => "analysis".to_owned(),
+        StepKind::SetHeaderRoute => {
+            format!("setHeaderRoute: {}", step.raw["setHeaderRoute"]["name"].as_str().unwrap_or(""))
+        }
+        StepKind::SetMirrorRoute => {
+            format!("setMirrorRoute: {}", step.raw["setMirrorRoute"]["name"].as_str().unwrap_or(""))
+        }
+        StepKind::Plugin => format!("plugin: {}", step.raw["plugin"]["name"].as_str().unwrap_or("")),
+        StepKind::Empty => "invalid".to_owned(),
+    }
+}
