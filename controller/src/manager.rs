@@ -359,7 +359,9 @@ impl Manager {
                     pass.versions.insert(write.key.clone(), (from, object.meta.resource_version));
                 }
                 *at += 1;
-                if object.is_none() && write.verb == Verb::Delete {
+                // What was deleted or evicted counts no more, whatever a late watch still shows: a second pass that
+                // took an evicted pod for an available one would evict one too many.
+                if object.is_none() && matches!(write.verb, Verb::Delete | Verb::Evict) {
                     let version = self.cache.get(&write.key).map_or(0, |held| held.meta.resource_version);
                     self.cache.remove(&write.key, version);
                 }

@@ -28,7 +28,8 @@ pub trait Cluster {
 pub trait Clock {
     /// The time of this instant.
     fn now(&self) -> Time;
-    /// Asks for [`Event::Woken`] at this time. Only the earliest alarm counts; one that rings too early is harmless.
+    /// Asks for [`Event::Woken`] at this time, in place of any earlier wish. While an event is handled the alarm is
+    /// set anew or not at all: without a call there is none. One that rings too early is harmless.
     fn wake_at(&mut self, at: Time);
 }
 
