@@ -120,7 +120,9 @@ fn each_kind_may_lag_in_its_own_way() {
     rest(&mut world);
     create(&mut world, service("s", "a"));
     create(&mut world, rollout("r", json!({})));
-    let kinds: Vec<Kind> = shown(&mut world).into_iter().map(|(_, kind, _)| kind).collect();
+    // The controller answers to the rollout at once, so that one is shown more than once.
+    let mut kinds: Vec<Kind> = shown(&mut world).into_iter().map(|(_, kind, _)| kind).collect();
+    kinds.dedup();
     assert_eq!(kinds, [Kind::Rollout, Kind::Service]);
 }
 
