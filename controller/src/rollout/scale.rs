@@ -1,7 +1,7 @@
 //! How many pods each side gets: pure arithmetic in 64 bits.
 //!
 //! Without traffic routing the share of traffic *is* the share of pods, so a weight is approximated by pod counts
-//! ([`approximate`]), and the two sides move towards it within what may surge and what may be missing ([`basic`]).
+//! ([`approximate`]), and the two sides move towards it within what may surge and what may be missing ([`Basic::next`]).
 
 use tidegate_api::spec::{Canary, IntOrPercent, Threshold};
 
@@ -118,7 +118,7 @@ pub fn approximate(n: i64, weight: i64, of: i64, surge: i64) -> Split {
     }
 }
 
-/// What [`basic`] needs to know.
+/// The situation of a canary without traffic routing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Basic {
     /// Wished pods.
