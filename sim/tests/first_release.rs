@@ -73,3 +73,30 @@ fn blue_green_is_lived_through() {
     let strategy = json!({"blueGreen": {"activeService": "active", "previewService": "preview"}});
     check(strategy, vec![service("active"), service("preview")]);
 }
+
+#[test]
+fn an_abort_goes_on_although_the_spec_became_invalid() {
+    let mut world = World::new(WorldConfig::default());
+    let steps = json!({"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}});
+    world.user(Action::Create(rollout(steps)), &mut ()).expect("accepted");
+    rest(&mut world);
+    let key = Key::new(Kind::Rollout, "shop", "web");
+    let merge = |world: &mut World, patch: serde_json::Value, part: Part| {
+        world.user(Action::Merge { key: key.clone(), patch, part }, &mut ()).expect("accepted");
+    };
+    let v2 = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web:2"}]}}}});
+    merge(&mut world, v2, Part::Main);
+    rest(&mut world);
+    let broken = json!({"spec": {"strategy": {"canary": {"steps": [{"setWeight": 500}]}}}});
+    merge(&mut world, broken, Part::Main);
+    merge(&mut world, json!({"status": {"abort": true}}), Part::Status);
+    rest(&mut world);
+    let status = &world.get(&key).expect("there").rollout().expect("a rollout").status;
+    assert!(status.message.as_deref().is_some_and(|m| m.starts_with("InvalidSpec")), "{:?}", status.message);
+    let stable = status.stable_hash().to_owned();
+    for set in world.store().of_kind(&Kind::ReplicaSet) {
+        let wished = set.replica_set().expect("a set").wished();
+        assert_eq!(wished == 4, set.meta.name.ends_with(&stable), "{} has {wished}", set.meta.name);
+        assert!(wished == 4 || wished == 0);
+    }
+}

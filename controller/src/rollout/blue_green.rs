@@ -46,6 +46,12 @@ pub fn rescale(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
     status::persist(draft)
 }
 
+/// Returns users to the stable version, and nothing else.
+pub fn fall_back(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    resize(draft, spec);
+    switch_active(draft, spec);
+}
+
 /// The hash that the active Service selects; empty when there is none.
 fn active_hash(draft: &Draft<'_>, spec: &BlueGreen) -> String {
     draft

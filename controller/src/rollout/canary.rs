@@ -41,6 +41,12 @@ pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     status::persist(draft)
 }
 
+/// Returns pods to the stable version, and nothing else.
+pub fn fall_back(draft: &mut Draft<'_>, spec: &Canary) {
+    services::follow_canary(draft, spec);
+    resize(draft, spec, 0);
+}
+
 /// Whether template or steps are not the ones the stored status is about.
 pub fn has_changed(draft: &Draft<'_>, spec: &Canary) -> bool {
     let observed = &draft.observed;

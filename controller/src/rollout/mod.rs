@@ -55,6 +55,7 @@ pub fn plan(world: &RolloutWorld, facts: &Facts, now: Time) -> Plan {
     revision::find(&mut draft);
     let problems = status::problems(&draft);
     if let Some(first) = problems.first() {
+        fall_back_if_aborted(&mut draft);
         return status::refuse_draft(draft, &first.to_string());
     }
     if draft.new.is_none() {
@@ -84,5 +85,18 @@ pub fn plan(world: &RolloutWorld, facts: &Facts, now: Time) -> Plan {
         (Strategy::BlueGreen(spec), false) => blue_green::advance(draft, spec),
         // Validation has refused it before.
         (Strategy::Unclear, _) => draft.finish_without_status(),
+    }
+}
+
+/// An invalid specification advances nothing, but an abort under way goes on: traffic and pods return to the stable
+/// version (S15, L5).
+fn fall_back_if_aborted(draft: &mut Draft<'_>) {
+    if !draft.observed.is_aborted() || draft.stable.is_none() || draft.stable == draft.new {
+        return;
+    }
+    match draft.spec.strategy.clone() {
+        Strategy::Canary(spec) => canary::fall_back(draft, &spec),
+        Strategy::BlueGreen(spec) => blue_green::fall_back(draft, &spec),
+        Strategy::Unclear => {}
     }
 }
