@@ -5,6 +5,7 @@
 //! [`seams`].
 
 pub mod cache;
+pub mod commands;
 pub mod edit;
 pub mod manager;
 pub mod names;

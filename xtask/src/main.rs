@@ -1,6 +1,7 @@
 //! Tasks of the repository.
 
 mod crds;
+mod reference;
 
 use std::process::ExitCode;
 
@@ -21,11 +22,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Plays stories in the simulator and compares them with recordings of the incumbent.
+    Reference(reference::Reference),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
+        Task::Reference(task) => reference::run(&task),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

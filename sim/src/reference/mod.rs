@@ -9,6 +9,7 @@
 //! Nothing here knows the simulator: objects come as JSON values, so that recordings of any API server would do.
 
 mod allowed;
+mod driver;
 mod names;
 mod needs;
 mod play;
@@ -21,6 +22,7 @@ mod tracks;
 mod wait;
 
 pub use allowed::{AllowError, Departure, Pattern, allowances};
+pub use driver::play;
 pub use names::{Names, Place};
 pub use needs::needs;
 pub use play::Play;

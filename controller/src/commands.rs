@@ -1,0 +1,165 @@
+//! What a person's command writes: decided once, for the command line, scripts and clients of a cluster.
+//!
+//! Each command is one or two JSON merge patches, as those of the reference's kubectl plugin, so that either tool can
+//! be used on the other's objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_api::object::{Object, ReplicaSetBody};
+use tidegate_api::time::Stamp;
+
+use crate::names::{HASH_LABEL, REVISION};
+
+/// A patch of a Rollout.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Patch {
+    /// Of the object itself.
+    Main(Value),
+    /// Of the status subresource.
+    Status(Value),
+}
+
+/// Aborts the update.
+pub fn abort() -> Vec<Patch> {
+    vec![Patch::Status(json!({"status": {"abort": true}}))]
+}
+
+/// Tries an aborted update again.
+pub fn retry() -> Vec<Patch> {
+    vec![Patch::Status(json!({"status": {"abort": false}}))]
+}
+
+/// Pauses.
+pub fn pause() -> Vec<Patch> {
+    vec![Patch::Main(json!({"spec": {"paused": true}}))]
+}
+
+/// Resumes a Rollout that a person has paused.
+pub fn resume() -> Vec<Patch> {
+    vec![Patch::Main(json!({"spec": {"paused": false}}))]
+}
+
+/// Restarts all pods made before this time.
+pub fn restart(at: Stamp) -> Vec<Patch> {
+    vec![Patch::Main(json!({"spec": {"restartAt": at.to_string()}}))]
+}
+
+/// Goes on past the pause or step under way.
+// ARGO: the reference writes the status before it takes `spec.paused` away; between the two it can pause again, and a
+// second promote is needed. Here the specification comes first, so one is enough (L12).
+pub fn promote(rollout: &Object) -> Vec<Patch> {
+    let Some(body) = rollout.rollout() else { return Vec::new() };
+    let (spec, status) = (body.spec.spec(), &body.status);
+    let mut patches = unpause(spec.paused);
+    let count = spec.canary().map_or(0, |canary| i64::try_from(canary.steps.len()).unwrap_or(i64::MAX));
+    let after = status.index().unwrap_or(0).saturating_add(1).min(count);
+    let paused = !status.pause_conditions().is_empty();
+    let run = status.canary().step_run.and_then(|run| run.status);
+    if run.as_deref() == Some("Inconclusive") && paused && status.controller_pause == Some(true) {
+        let status = json!({"pauseConditions": null, "controllerPause": false, "currentStepIndex": after});
+        patches.push(Patch::Status(json!({"status": status})));
+    } else if paused {
+        patches.push(Patch::Status(json!({"status": {"pauseConditions": null}})));
+    } else if count > 0 {
+        patches.push(Patch::Status(json!({"status": {"pauseConditions": null, "currentStepIndex": after}})));
+    }
+    patches
+}
+
+/// Goes on past everything that is left.
+pub fn promote_full(rollout: &Object) -> Vec<Patch> {
+    let Some(body) = rollout.rollout() else { return Vec::new() };
+    let mut patches = unpause(body.spec.spec().paused);
+    if body.status.current() != body.status.stable_hash() {
+        patches.push(Patch::Status(json!({"status": {"promoteFull": true}})));
+    }
+    patches
+}
+
+fn unpause(paused: bool) -> Vec<Patch> {
+    if paused { resume() } else { Vec::new() }
+}
+
+/// The pod template of an earlier revision: the one named, or the one before the latest. Without the hash label, ready
+/// to replace `spec.template` of the Rollout or of its workload.
+pub fn undo_template(rollout: &Object, sets: &[Arc<Object>], to: Option<i64>) -> Result<Value, String> {
+    let revision =
+        |set: &Object| set.meta.annotations.get(REVISION).and_then(|text| text.parse::<i64>().ok());
+    let mine = |set: &&Arc<Object>| set.meta.controller().is_some_and(|owner| owner.uid == rollout.meta.uid);
+    let mut known: Vec<(i64, &ReplicaSetBody)> =
+        sets.iter().filter(mine).filter_map(|set| Some((revision(set)?, set.replica_set()?))).collect();
+    known.sort_by_key(|(revision, _)| *revision);
+    let found = match to {
+        Some(to) => known.iter().find(|(revision, _)| *revision == to),
+        None => known.iter().rev().nth(1),
+    };
+    let Some((_, body)) = found else {
+        return Err(match to {
+            Some(to) => format!("unable to find specified revision {to} in history"),
+            None => "no revision found to roll back to".to_owned(),
+        });
+    };
+    let mut template = body.template.to_value();
+    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+        labels.remove(HASH_LABEL);
+    }
+    Ok(template)
+}
+
+/// The containers of a Rollout or Deployment with another image for some of them, as a merge patch. Without names the
+/// image goes to the only container.
+pub fn set_image(workload: &Object, images: &dyn Fn(&str) -> Option<String>) -> Result<Patch, String> {
+    let document = workload.to_value();
+    let template = &document["spec"]["template"]["spec"]["containers"];
+    let mut containers = template.as_array().cloned().ok_or("it has no containers of its own")?;
+    let mut changed = false;
+    for container in &mut containers {
+        let name = container["name"].as_str().unwrap_or("").to_owned();
+        if let Some(image) = images(&name) {
+            container["image"] = Value::from(image);
+            changed = true;
+        }
+    }
+    if !changed {
+        return Err("no container of this name".to_owned());
+    }
+    Ok(Patch::Main(json!({"spec": {"template": {"spec": {"containers": containers}}}})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(paused: bool, status: Value) -> Object {
+        Object::from_value(
+            json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
+            "spec": {"paused": paused, "strategy": {"canary": {"steps": [{"setWeight": 20}, {"pause": {}}]}}},
+            "status": status}),
+        )
+        .expect("a rollout")
+    }
+
+    #[test]
+    fn promote_writes_what_the_moment_asks_for() {
+        let paused = rollout(
+            false,
+            json!({"pauseConditions": [{"reason": "CanaryPauseStep"}], "currentStepIndex": 1}),
+        );
+        assert_eq!(promote(&paused), [Patch::Status(json!({"status": {"pauseConditions": null}}))]);
+        let moving = rollout(false, json!({"currentStepIndex": 2}));
+        let last = json!({"status": {"pauseConditions": null, "currentStepIndex": 2}});
+        assert_eq!(promote(&moving), [Patch::Status(last)]);
+        let by_hand = rollout(true, json!({"pauseConditions": [{"reason": "CanaryPauseStep"}]}));
+        assert!(
+            matches!(promote(&by_hand)[..], [Patch::Main(_), Patch::Status(_)]),
+            "the specification comes first"
+        );
+    }
+
+    #[test]
+    fn promote_full_of_a_promoted_rollout_writes_nothing() {
+        assert!(promote_full(&rollout(false, json!({"currentPodHash": "a", "stableRS": "a"}))).is_empty());
+        assert_eq!(promote_full(&rollout(false, json!({"currentPodHash": "b", "stableRS": "a"}))).len(), 1);
+    }
+}

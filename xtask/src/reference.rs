@@ -1,0 +1,84 @@
+//! Plays stories in the simulator and compares them with recordings of the incumbent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tidegate_sim::reference::{Pattern, Recording, Story, Tally, allowances, needs, play};
+
+/// What to play and what to compare.
+#[derive(Args)]
+pub struct Reference {
+    /// Folder of the stories (NAME.yaml).
+    #[arg(long, default_value = "scenarios/argo/stories")]
+    stories: PathBuf,
+    /// Folder of the recordings (NAME.json).
+    #[arg(long, default_value = "scenarios/argo/recordings")]
+    traces: PathBuf,
+    /// Leaves out tracks whose name matches.
+    #[arg(long, value_name = "REGEX")]
+    ignore: Vec<String>,
+    /// Wanted departures, lines `STORY-REGEX TRACK-REGEX  # reason`.
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
+    /// Plays only these stories.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Only a line a story and the sums.
+    #[arg(long)]
+    quiet: bool,
+    /// Where all chance comes from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Plays and compares; an error when a story differs.
+pub fn run(task: &Reference) -> Result<(), String> {
+    let ignore: Vec<Pattern> = task.ignore.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
+    let allowed = match &task.allow {
+        None => Vec::new(),
+        Some(file) => allowances(&read(file)?).map_err(|error| format!("{}: {error}", file.display()))?,
+    };
+    let mut tally = Tally { quiet: task.quiet, ..Tally::default() };
+    for file in stories_in(&task.stories)? {
+        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("").to_owned();
+        if !task.only.is_empty() && !task.only.contains(&name) {
+            continue;
+        }
+        match one(&file, &task.traces.join(format!("{name}.json"))) {
+            Err(why) => tally.broken(&name, "unreadable", why),
+            Ok((story, recording)) => match needs(&story) {
+                missing if !missing.is_empty() => tally.skip(&name, &story.area, missing),
+                _ => tally.compare(&recording, &play(&story, task.seed).tracks(), &ignore, &allowed),
+            },
+        }
+    }
+    print!("{tally}");
+    match tally.played() == tally.equal_state() {
+        true => Ok(()),
+        false => Err("stories differ".to_owned()),
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn stories_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    Ok(files)
+}
+
+fn one(story: &Path, recording: &Path) -> Result<(Story, Recording), String> {
+    let documents = tidegate_api::yaml::read(&story.display().to_string(), &read(story)?)
+        .map_err(|error| error.to_string())?;
+    let document = documents.first().ok_or("an empty file")?;
+    let story = Story::from_value(&document.value).map_err(|error| error.to_string())?;
+    let text = read(recording)?;
+    let value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", recording.display()))?;
+    let recording = Recording::from_value(&value).map_err(|error| error.to_string())?;
+    Ok((story, recording))
+}
