@@ -54,8 +54,7 @@ pub fn note(draft: &Draft<'_>, status: &mut RolloutStatus) {
     }
     let retry = !aborted && was_aborted;
     if !in_progress && !complete && (changed || retry) {
-        duration =
-            Duration { started: Some(now), manual_pause_seconds: Some(Counted(0)), ..Duration::default() };
+        duration = Duration { started: Some(now), ..Duration::default() };
         in_progress = true;
     }
     if in_progress {

@@ -21,9 +21,13 @@ const PATIENCE: Span = Span::seconds(2);
 /// How often a wait looks at the world when nothing happens.
 const GLANCE: Span = Span::millis(50);
 
+/// What the recorder's kubelet needs to make a pod ready, in milliseconds: at once, but later than it is counted.
+const POD_START: (i64, i64) = (100, 200);
+
 /// Plays a story from beginning to end.
 pub fn play(story: &Story, seed: u64) -> Play {
-    let pods = PodModels { default: PodModel::instant(), ..PodModels::default() };
+    let pods =
+        PodModels { default: PodModel { startup: POD_START, ..PodModel::default() }, ..PodModels::default() };
     let config = WorldConfig {
         seed,
         pods,
