@@ -48,8 +48,6 @@ pub fn refuse_draft(mut draft: Draft<'_>, problem: &str) -> Plan {
     let message = format!("The Rollout \"{}\" is invalid: {problem}", draft.name());
     draft.because(Reason::Refused(message.clone().into()));
     let mut status = (*draft.observed).clone();
-    status.canary.get_or_insert_default();
-    status.blue_green.get_or_insert_default();
     let known = status.condition("InvalidSpec").and_then(|c| c.message.clone());
     if known.as_deref() != Some(&*message) {
         conditions::renew(&mut status, "InvalidSpec", "True", "InvalidSpec", &message, draft.stamp());
