@@ -156,10 +156,9 @@ pub fn sync(draft: &mut Draft<'_>) -> bool {
     let own = set.name().to_owned();
     if !edits.is_empty() {
         draft.edit_set(index, edits, Vec::new());
-        return true;
     }
-    let revision = set.annotation(REVISION).unwrap_or("").to_owned();
-    if !revision.is_empty() && draft.revision() != revision {
+    let revision = draft.sets[index].annotation(REVISION).unwrap_or("").to_owned();
+    if !revision.is_empty() {
         note_revision(draft, &revision);
     }
     if draft.observed.condition("Progressing").is_none() {

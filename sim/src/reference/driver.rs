@@ -28,7 +28,7 @@ const POD_START: (i64, i64) = (20, 30);
 pub fn play(story: &Story, seed: u64) -> Play {
     let pods =
         PodModels { default: PodModel { startup: POD_START, ..PodModel::default() }, ..PodModels::default() };
-    let config = WorldConfig {
+    let mut config = WorldConfig {
         seed,
         pods,
         watch_lag: (1, 5),
@@ -36,6 +36,8 @@ pub fn play(story: &Story, seed: u64) -> Play {
         reaction: (3, 8),
         ..WorldConfig::default()
     };
+    // In the middle of a second, so that what the recorder did more than half a second apart has different stamps.
+    config.start = config.start.plus(Span::millis(500));
     let world = World::new(config);
     let watch =
         Recorder { play: Play::new(Place::of_story(&story.name)), start: world.now(), touched: world.now() };

@@ -1,5 +1,5 @@
-//! The Deployment controller, as far as referenced workloads need it: one ReplicaSet for the current template at full
-//! size as soon as the old ones may go.
+//! The Deployment controller, as far as referenced workloads need it: a rolling update with the defaults of
+//! Kubernetes, a quarter above and a quarter below.
 
 use std::sync::Arc;
 
@@ -16,6 +16,11 @@ const HASH_LABEL: &str = "pod-template-hash";
 /// Annotation that counts the revisions of a Deployment.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
+/// A quarter, rounded up.
+fn surge(wished: i64) -> i64 {
+    (wished + 3) / 4
+}
+
 impl World {
     pub(crate) fn sync_deployment(&mut self, key: &Key, watch: &mut dyn Observer) {
         let Some(deployment) = self.store.get(key).cloned() else { return };
@@ -29,17 +34,27 @@ impl World {
         let wished = body.wished();
         match sets.iter().find(|set| set.meta.name == name) {
             None => {
-                let set = self.set_of(&deployment, &name, wished, sets.len());
+                let old: i64 =
+                    sets.iter().filter_map(|set| set.replica_set()).map(|body| body.wished()).sum();
+                let first = wished.min(wished + surge(wished) - old).max(0);
+                let set = self.set_of(&deployment, &name, first, sets.len());
                 let set_key = set.key();
                 let outcome = self.store.create(set, self.now);
                 let _ = self.settle(Writer::Deployments, None, &set_key, outcome, watch);
             }
             Some(current) => {
-                self.scale_set(current, wished, watch);
+                let size = |set: &Object| set.replica_set().map_or(0, |body| body.wished());
+                let all: i64 = sets.iter().map(|set| size(set)).sum();
+                let (mine, most) = (size(current), wished + surge(wished));
+                let next = if mine < wished { wished.min(mine + (most - all).max(0)) } else { wished };
+                self.scale_set(current, next, watch);
                 let ready = current.replica_set().and_then(|body| body.status.available).unwrap_or(0);
-                for old in sets.iter().filter(|set| set.meta.name != name) {
-                    let size = old.replica_set().map_or(0, |body| body.wished());
-                    self.scale_set(old, size.min((wished - ready).max(0)), watch);
+                // Old pods go as new ones become available, never below three quarters.
+                let mut spare = (all - (wished - wished / 4) - (mine - ready)).max(0);
+                for old in sets.iter().filter(|set| set.meta.name != name && size(set) > 0) {
+                    let gone = spare.min(size(old));
+                    spare -= gone;
+                    self.scale_set(old, size(old) - gone, watch);
                 }
             }
         }
