@@ -46,6 +46,8 @@ pub struct World {
     pub(crate) syncing: BTreeSet<Key>,
     /// When ReplicaSets are to be counted again because a pod becomes available by time alone.
     pub(crate) recounts: BTreeMap<Key, Time>,
+    /// How many pods each ReplicaSet that is growing gets next.
+    pub(crate) bursts: BTreeMap<Key, i64>,
     /// Pods whose readiness a person has taken in hand.
     pub(crate) held_pods: BTreeSet<Key>,
     pub(crate) pods_made: u64,
@@ -167,6 +169,7 @@ impl World {
             dice,
             syncing: BTreeSet::new(),
             recounts: BTreeMap::new(),
+            bursts: BTreeMap::new(),
             held_pods: BTreeSet::new(),
             pods_made: 0,
             loads: BTreeMap::new(),

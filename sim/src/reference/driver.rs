@@ -22,7 +22,7 @@ const PATIENCE: Span = Span::seconds(2);
 const GLANCE: Span = Span::millis(50);
 
 /// What the recorder's kubelet needs to make a pod ready, in milliseconds: at once, but later than it is counted.
-const POD_START: (i64, i64) = (20, 30);
+const POD_START: (i64, i64) = (10, 12);
 
 /// Plays a story from beginning to end.
 pub fn play(story: &Story, seed: u64) -> Play {

@@ -24,7 +24,15 @@ impl World {
         let Some(body) = set.replica_set() else { return };
         let mut pods = self.active_pods(&set);
         let (have, wished) = (i64::try_from(pods.len()).unwrap_or(i64::MAX), body.wished());
-        for _ in have..wished {
+        // As the real one does, it starts slowly: one pod, then two, then four …, so that a template that the API server
+        // refuses costs one call. The first pod is ready before the last one is made.
+        let burst = if have < wished { self.bursts.get(key).copied().unwrap_or(1) } else { 0 };
+        if have < wished {
+            self.bursts.insert(key.clone(), burst.saturating_mul(2));
+        } else {
+            self.bursts.remove(key);
+        }
+        for _ in have..wished.min(have.saturating_add(burst)) {
             let pod = self.pod_of(&set);
             let key = pod.key();
             let outcome = self.store.create(pod, self.now);
