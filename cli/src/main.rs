@@ -1,2 +1,47 @@
-//! The program `tidegate`.
-fn main() {}
+//! The program `tidegate`: arguments, the command, the exit code.
+//!
+//! Exit codes: 0 as expected; 1 an expectation failed; 2 wrong use or unreadable input.
+
+mod input;
+mod lint;
+mod simulate;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Progressive delivery for Kubernetes, decided by code that can be played through before it runs.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Plays scenarios or plain manifests in a simulated cluster.
+    Simulate(simulate::Simulate),
+    /// Plays every scenario under a directory and compares the traces with the snapshots.
+    Test(test::Test),
+    /// Shows all that is wrong with manifests.
+    Lint(lint::Lint),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Exit {
+    AsExpected = 0,
+    Failed = 1,
+    Unreadable = 2,
+}
+
+fn main() -> ExitCode {
+    let exit = match Arguments::parse().command {
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Test(test) => test.run(),
+        Command::Lint(lint) => lint.run(),
+    };
+    ExitCode::from(exit as u8)
+}

@@ -5,5 +5,8 @@
 
 pub mod cluster;
 pub mod dice;
+pub mod play;
 pub mod reference;
+pub mod scenario;
+pub mod trace;
 pub mod world;

@@ -1,0 +1,360 @@
+//! Playing a script in an invented cluster.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tidegate_api::object::{Kind, Object};
+use tidegate_api::time::{Span, Time};
+
+use crate::cluster::store::Part;
+use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
+use crate::trace::{Line, Trace, render};
+use crate::world::{Action, Rest, World, WorldConfig};
+
+/// The first deployment must come to rest within this time.
+const SETTLING: Span = Span::seconds(3600);
+/// A story ends at the latest after this time, if it does not say so itself.
+const LONGEST: Span = Span::seconds(24 * 3600);
+
+/// What came of a script.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed it was played with.
+    pub seed: u64,
+    /// The trace.
+    pub lines: Vec<Line>,
+    /// The phase of each Rollout at the end.
+    pub ends: BTreeMap<String, String>,
+    /// Whether nothing was under way at the end.
+    pub at_rest: bool,
+    /// How long it went on.
+    pub simulated: Span,
+    /// Writes of the controller.
+    pub writes: u64,
+    /// One number that stands for everything that happened.
+    pub hash: u64,
+    /// What did not come as `then` says.
+    pub failures: Vec<String>,
+}
+
+impl Outcome {
+    /// The trace as text.
+    pub fn trace(&self) -> String {
+        render(&self.lines)
+    }
+
+    /// The run as data.
+    pub fn to_value(&self) -> Value {
+        json!({
+            "scenario": self.scenario, "seed": self.seed, "ends": self.ends, "at_rest": self.at_rest,
+            "simulated_seconds": self.simulated.0 / 1000,
+            "events": self.lines.iter().map(Line::to_value).collect::<Vec<_>>(),
+            "writes": self.writes, "hash": format!("{:016x}", self.hash), "failures": self.failures,
+        })
+    }
+}
+
+/// Plays a script to its end.
+pub fn play(script: &Script) -> Outcome {
+    Stage::new(script).play()
+}
+
+struct Stage<'a> {
+    script: &'a Script,
+    world: World,
+    trace: Trace,
+    begin: Time,
+    limit: Time,
+    failures: Vec<String>,
+}
+
+impl<'a> Stage<'a> {
+    fn new(script: &'a Script) -> Stage<'a> {
+        let config = WorldConfig { seed: script.seed, pods: script.pods.clone(), ..WorldConfig::default() };
+        let mut world = World::new(config);
+        let mut failures = Vec::new();
+        // A controller that has looked around before the first object comes.
+        let limit = world.now().plus(SETTLING);
+        world.run_to_rest(limit, &mut ());
+        let mut trace = Trace::new(&world);
+        let limit = world.now().plus(SETTLING);
+        for object in &script.given {
+            let name = format!("{} {}", object.kind.name(), object.meta.name);
+            let made = if script.settled {
+                world.user(Action::Create(object.clone()), &mut ())
+            } else {
+                world.user(Action::Create(object.clone()), &mut trace)
+            };
+            if let Err(why) = made {
+                failures.push(format!("given: {name} was refused: {why}"));
+            }
+        }
+        if script.settled {
+            let rest = world.run_to_rest(limit, &mut ());
+            if rest != Rest::AtRest {
+                failures.push(format!("the first deployment did not come to rest within 1h ({rest:?})"));
+            }
+            trace = Trace::new(&world);
+        }
+        let begin = world.now();
+        let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
+        Stage { script, world, trace, begin, limit, failures }
+    }
+
+    fn play(mut self) -> Outcome {
+        for entry in &self.script.when {
+            if !self.wait_for(entry) {
+                break;
+            }
+            self.act(&entry.verb);
+        }
+        let rest = self.come_to_rest();
+        self.trace.finish(&self.world);
+        let ends = self.ends();
+        self.judge(rest, &ends);
+        Outcome {
+            scenario: self.script.name.clone(),
+            seed: self.script.seed,
+            lines: self.trace.lines().to_vec(),
+            ends,
+            at_rest: rest == Rest::AtRest,
+            simulated: self.world.now().since(self.begin),
+            writes: self.world.call_counts().writes,
+            hash: self.world.chain(),
+            failures: self.failures,
+        }
+    }
+
+    /// Lets the world go on until the moment of an entry; says whether it came.
+    fn wait_for(&mut self, entry: &Entry) -> bool {
+        let limit = self.limit;
+        let came = match &entry.moment {
+            Moment::Next => true,
+            Moment::At(at) => {
+                let at = self.begin.plus(*at);
+                at <= limit && self.go_to(at)
+            }
+            Moment::Once(condition) => {
+                let ended = self.world.run_while(limit, &mut self.trace, |world| !condition.holds(world));
+                ended.is_none() || condition.holds(&self.world)
+            }
+        };
+        if !came {
+            let what = match &entry.moment {
+                Moment::Once(condition) => format!("what is waited for never came: {condition}"),
+                Moment::At(_) | Moment::Next => "its time lies after the end".to_owned(),
+            };
+            self.failures.push(format!("line {}: {what}", entry.line));
+            return false;
+        }
+        let then = self.world.now().plus(entry.after);
+        entry.after == Span::ZERO || self.go_to(then)
+    }
+
+    fn go_to(&mut self, then: Time) -> bool {
+        then <= self.world.now() || self.world.run_until(then, &mut self.trace) != Rest::Livelock
+    }
+
+    /// To the end; for plain manifests endless pauses are promoted on the way.
+    fn come_to_rest(&mut self) -> Rest {
+        loop {
+            let rest = self.world.run_to_rest(self.limit, &mut self.trace);
+            let (Rest::AtRest, Some(after)) = (rest, self.script.promote_after) else { return rest };
+            let paused: Vec<String> = self
+                .world
+                .store()
+                .of_kind(&Kind::Rollout)
+                .filter(|object| {
+                    object.rollout().is_some_and(|body| !body.status.pause_conditions().is_empty())
+                })
+                .map(|object| object.meta.name.to_string())
+                .collect();
+            let then = self.world.now().plus(after);
+            if paused.is_empty() || then > self.limit {
+                return rest;
+            }
+            self.go_to(then);
+            for name in paused {
+                self.act(&Verb::Simple(crate::scenario::Simple::Promote, name));
+            }
+        }
+    }
+
+    fn ends(&self) -> BTreeMap<String, String> {
+        let rollouts = self.world.store().of_kind(&Kind::Rollout);
+        let phase = |object: &Object| object.rollout()?.status.phase.as_deref().map(str::to_owned);
+        rollouts.map(|o| (o.meta.name.to_string(), phase(o).unwrap_or_default())).collect()
+    }
+
+    fn judge(&mut self, rest: Rest, ends: &BTreeMap<String, String>) {
+        match rest {
+            Rest::AtRest => {}
+            Rest::TimedOut => self
+                .failures
+                .push(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000)),
+            Rest::Livelock => {
+                self.failures.push("so many events in one second that they never end".to_owned())
+            }
+        }
+        for (rollout, wanted) in &self.script.then.ends {
+            let concerned = ends.iter().filter(|(name, _)| rollout.is_empty() || *name == rollout);
+            let mut found = 0;
+            for (name, phase) in concerned {
+                found += 1;
+                if phase != wanted {
+                    self.failures.push(format!("{name} ends {phase}, not {wanted}"));
+                }
+            }
+            if found == 0 {
+                self.failures
+                    .push(format!("there is no Rollout {rollout} at the end that could be {wanted}"));
+            }
+        }
+        for never in &self.script.then.never {
+            let broken = self.trace.weights(&never.rollout).find(|(weight, _)| never.weight.holds(*weight));
+            if let Some((weight, at)) = broken {
+                self.failures.push(format!(
+                    "{}: weight was {weight} after {} seconds, which may never be {}",
+                    never.rollout,
+                    at.0 / 1000,
+                    never.weight
+                ));
+            }
+        }
+    }
+
+    fn act(&mut self, verb: &Verb) {
+        let (said, actions) = match self.writes(verb) {
+            (said, Ok(actions)) => (said, actions),
+            (said, Err(why)) => return self.trace.tell(&self.world, "user", said, format!("refused: {why}")),
+        };
+        self.trace.tell(&self.world, "user", said, "");
+        for action in actions {
+            if let Err(why) = self.world.user(action, &mut self.trace) {
+                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            }
+        }
+        match verb {
+            Verb::Ready { rollout, side, count, ready } => self.set_ready(rollout, *side, *count, *ready),
+            Verb::RestartController => {
+                self.world.crash(&mut self.trace);
+                self.world.restart(&mut self.trace);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a verb says in the trace, and what it writes.
+    fn writes(&self, verb: &Verb) -> (String, Result<Vec<Action>, String>) {
+        let world = &self.world;
+        let rollout =
+            |name: &str| verbs::rollout(world, name).ok_or_else(|| format!("there is no Rollout {name}"));
+        let key = |kind: &Kind, name: &str| {
+            let found = verbs::named(world, kind, name).map(|object| object.key());
+            found.ok_or_else(|| format!("there is no {} {name}", kind.name()))
+        };
+        match verb {
+            Verb::SetImage { rollout: name, container, image } => {
+                let action =
+                    rollout(name).and_then(|o| verbs::set_image(world, o, container.as_deref(), image));
+                (format!("set_image {name} {image}"), action.map(|action| vec![action]))
+            }
+            Verb::Simple(simple, name) => {
+                let actions = rollout(name).map(|object| verbs::simple(*simple, object, world.now()));
+                (format!("{} {name}", simple.name()), actions)
+            }
+            Verb::Undo { rollout: name, to_revision } => {
+                let said = match to_revision {
+                    0 => format!("undo {name}"),
+                    revision => format!("undo {name} to {revision}"),
+                };
+                (
+                    said,
+                    rollout(name)
+                        .and_then(|o| verbs::undo(world, o, *to_revision))
+                        .map(|action| vec![action]),
+                )
+            }
+            Verb::Scale { rollout: name, replicas } => {
+                let action = rollout(name).map(|o| vec![Action::Scale { key: o.key(), replicas: *replicas }]);
+                (format!("scale {name} {replicas}"), action)
+            }
+            Verb::Create(objects) => {
+                let actions = objects.iter().map(|object| Action::Create(object.clone())).collect();
+                (format!("create {}", names(objects)), Ok(actions))
+            }
+            Verb::Apply(objects) => {
+                (format!("apply {}", names(objects)), Ok(objects.iter().map(|o| self.applied(o)).collect()))
+            }
+            Verb::Delete { kind, name } => (
+                format!("delete {} {name}", kind.name()),
+                key(kind, name).map(|key| vec![Action::Delete(key)]),
+            ),
+            Verb::Patch { kind, name, patch, status } => {
+                let part = if *status { Part::Status } else { Part::Main };
+                let action = key(kind, name).map(|key| match patch {
+                    Patch::Merge(patch) => Action::Merge { key, patch: patch.clone(), part },
+                    Patch::Operations(patch) => Action::Operations { key, patch: patch.clone(), part },
+                });
+                (format!("patch {} {name}", kind.name()), action.map(|action| vec![action]))
+            }
+            Verb::Ready { rollout: name, ready, .. } => {
+                let said = if *ready { "ready" } else { "unready" };
+                (format!("{said} {name}"), rollout(name).map(|_| Vec::new()))
+            }
+            Verb::RestartController => ("restart_controller".to_owned(), Ok(Vec::new())),
+            Verb::Note(text) => (format!("note: {text}"), Ok(Vec::new())),
+        }
+    }
+
+    /// Makes the object, or gives the one that is there the new specification and metadata.
+    fn applied(&self, object: &Object) -> Action {
+        match verbs::named(&self.world, &object.kind, &object.meta.name) {
+            None => Action::Create(object.clone()),
+            Some(held) => {
+                let mut object = object.clone();
+                object.meta.namespace.clone_from(&held.meta.namespace);
+                for (key, value) in held.meta.annotations.iter() {
+                    if object.meta.annotations.get(key).is_none() {
+                        object.meta.annotations.set(key, value.clone());
+                    }
+                }
+                Action::Replace(object)
+            }
+        }
+    }
+
+    fn set_ready(&mut self, rollout: &str, side: Side, count: Option<i64>, ready: bool) {
+        let Some(object) = verbs::rollout(&self.world, rollout) else { return };
+        let view = crate::trace::view::View::of(&self.world, object);
+        let is_meant = |set: &Object| {
+            let hash = set.meta.labels.get("rollouts-pod-template-hash").map_or("", |hash| &**hash);
+            match side {
+                Side::Stable => hash == view.stable,
+                Side::New => hash == view.new,
+                Side::Revision(revision) => verbs::revision(set) == revision,
+            }
+        };
+        let store = self.world.store();
+        let sets = store.owned_by(&object.meta.uid, &Kind::ReplicaSet).filter(|set| is_meant(set));
+        let mut pods: Vec<_> = sets
+            .flat_map(|set| store.owned_by(&set.meta.uid, &Kind::Pod))
+            .filter(|pod| pod.pod().is_some_and(|body| body.ready != ready))
+            .map(|pod| pod.key())
+            .collect();
+        pods.sort();
+        pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
+        for pod in pods {
+            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.trace) {
+                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            }
+        }
+    }
+}
+
+fn names(objects: &[Object]) -> String {
+    let names: Vec<String> = objects.iter().map(|o| format!("{} {}", o.kind.name(), o.meta.name)).collect();
+    names.join(", ")
+}

@@ -1,0 +1,254 @@
+//! Scenarios: a story about a release, written in YAML, that a simulated cluster plays.
+//!
+//! A scenario says what is there (`given`), how the invented cluster behaves (`world`), what people do and when
+//! (`when`), and what must come of it (`then`). [`Script::read`] turns the text into a [`Script`], pointing at the
+//! line of whatever it does not understand; [`crate::play::play`] plays it.
+
+mod condition;
+mod cursor;
+mod read;
+mod read_verb;
+#[cfg(test)]
+mod tests;
+pub(crate) mod verbs;
+
+pub use read::{Load, object_of, yaml_error};
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidegate_api::object::{Kind, Object};
+use tidegate_api::time::Span;
+
+use crate::world::PodModels;
+
+/// What a scenario says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Script {
+    /// The file's name.
+    pub name: String,
+    /// The idea in one sentence.
+    pub about: String,
+    /// What is in the cluster at the beginning.
+    pub given: Vec<Object>,
+    /// Whether the first deployment has come to rest before the story begins.
+    pub settled: bool,
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How pods behave.
+    pub pods: PodModels,
+    /// What people do.
+    pub when: Vec<Entry>,
+    /// What must come of it.
+    pub then: Then,
+    /// Endless pauses are promoted after so long. For plain manifests, which have no script.
+    pub promote_after: Option<Span>,
+}
+
+/// Something a person does at some moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// When.
+    pub moment: Moment,
+    /// How much later.
+    pub after: Span,
+    /// What.
+    pub verb: Verb,
+    /// The line it stands on.
+    pub line: usize,
+}
+
+/// When something is done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Moment {
+    /// So long after the beginning.
+    At(Span),
+    /// At the first moment at which all of it holds.
+    Once(Condition),
+    /// Right after the entry before.
+    Next,
+}
+
+/// What is waited for.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Condition {
+    /// The Rollout it is about.
+    pub rollout: String,
+    /// `status.phase`.
+    pub phase: Option<String>,
+    /// `status.currentStepIndex`.
+    pub step: Option<i64>,
+    /// The share of users that the new version has, in percent.
+    pub weight: Option<Bound>,
+    /// A part of `status.message`.
+    pub message: Option<String>,
+    /// Pods of a revision that exist.
+    pub replicas: BTreeMap<i64, i64>,
+    /// Ready pods of all revisions.
+    pub healthy_pods: Option<Bound>,
+}
+
+/// A bound of a number: `> 20`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// How the number is compared.
+    pub how: Compare,
+    /// What it is compared with.
+    pub with: i64,
+}
+
+/// How numbers are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `==`, or the number alone
+    Equal,
+    /// `>=`
+    AtLeast,
+    /// `>`
+    More,
+}
+
+/// What a person does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Verb {
+    /// Gives a container another image.
+    SetImage {
+        /// The Rollout.
+        rollout: String,
+        /// The container; the only one when absent.
+        container: Option<String>,
+        /// The image.
+        image: String,
+    },
+    /// A verb of the command line that needs nothing but a Rollout.
+    Simple(Simple, String),
+    /// Goes back to a revision; the one before when 0.
+    Undo {
+        /// The Rollout.
+        rollout: String,
+        /// The revision.
+        to_revision: i64,
+    },
+    /// Sets the wished pods.
+    Scale {
+        /// The Rollout.
+        rollout: String,
+        /// How many.
+        replicas: i64,
+    },
+    /// Makes or replaces objects.
+    Apply(Vec<Object>),
+    /// Makes objects.
+    Create(Vec<Object>),
+    /// Deletes an object.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// Changes an object.
+    Patch {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// What changes.
+        patch: Patch,
+        /// Whether the status subresource is meant.
+        status: bool,
+    },
+    /// Takes the readiness of pods in hand.
+    Ready {
+        /// The Rollout.
+        rollout: String,
+        /// Whose pods.
+        side: Side,
+        /// How many; all when absent.
+        count: Option<i64>,
+        /// Ready or not.
+        ready: bool,
+    },
+    /// The controller dies and is started again at once.
+    RestartController,
+    /// Says something in the trace.
+    Note(String),
+}
+
+/// A verb of the command line that needs nothing but a Rollout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Simple {
+    /// On to the next step, or out of a pause.
+    Promote,
+    /// To the end at once.
+    PromoteFull,
+    /// Back to the stable version.
+    Abort,
+    /// Once more after an abort.
+    Retry,
+    /// All pods anew.
+    Restart,
+    /// Holds the update where it is.
+    Pause,
+    /// Lets it go on.
+    Resume,
+}
+
+/// How an object is changed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Patch {
+    /// RFC 7396.
+    Merge(Value),
+    /// RFC 6902.
+    Operations(Value),
+}
+
+/// Whose pods.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Those of the stable version.
+    Stable,
+    /// Those of the new version.
+    New,
+    /// Those of this revision.
+    Revision(i64),
+}
+
+/// What must come of a story.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Then {
+    /// The phase each Rollout ends in; an empty name stands for all of them.
+    pub ends: BTreeMap<String, String>,
+    /// How long it may take.
+    pub within: Option<Span>,
+    /// What may never hold.
+    pub never: Vec<Never>,
+}
+
+/// What may never hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Never {
+    /// The Rollout it is about.
+    pub rollout: String,
+    /// The share of users that the new version has, in percent.
+    pub weight: Bound,
+}
+
+impl Simple {
+    /// Its name, as in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            Simple::Promote => "promote",
+            Simple::PromoteFull => "promote_full",
+            Simple::Abort => "abort",
+            Simple::Retry => "retry",
+            Simple::Restart => "restart",
+            Simple::Pause => "pause",
+            Simple::Resume => "resume",
+        }
+    }
+}

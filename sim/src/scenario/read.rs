@@ -1,0 +1,264 @@
+//! From the text of a scenario to a [`Script`].
+
+use std::collections::BTreeMap;
+
+use tidegate_api::object::Object;
+use tidegate_api::time::Span;
+use tidegate_api::yaml::{self, Document, SourceError};
+
+use super::cursor::{Cursor, Read};
+use super::{Bound, Condition, Entry, Moment, Never, Script, Then, Verb};
+use crate::world::{Flaps, PodModel, PodModels};
+
+/// Answers the text of a file that a scenario names, or why there is none.
+pub type Load<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+const KEYS: &[&str] = &["about", "given", "settled", "world", "when", "then"];
+const MOMENT_KEYS: &[&str] = &["at", "once", "after"];
+pub(super) const NOT_BUILT: &str = "is not built yet";
+
+impl Script {
+    /// Whether a document is a scenario, and not an object.
+    pub fn is_scenario(document: &Document) -> bool {
+        document.value.get("apiVersion").is_none() && document.value.get("given").is_some()
+    }
+
+    /// Reads a scenario. `load` answers the files it names, relative to itself.
+    pub fn read(name: &str, text: &str, load: Load<'_>) -> Result<Script, SourceError> {
+        let documents = yaml::read(name, text)?;
+        match documents.as_slice() {
+            [document] => Script::from_document(name, document, load),
+            [] => Err(yaml_error(name, "there is no scenario in this file")),
+            [_, second, ..] => Err(second.error_at("", "a file holds one scenario")),
+        }
+    }
+
+    /// Reads a scenario that is one document.
+    pub fn from_document(name: &str, document: &Document, load: Load<'_>) -> Result<Script, SourceError> {
+        let root = Cursor::root(document);
+        root.fields(KEYS)?;
+        let mut script = Script::of(name, Vec::new());
+        if let Some(about) = root.get("about") {
+            script.about = about.owned()?;
+        }
+        for given in root.need("given")?.items()? {
+            script.given.extend(objects_of(&given, load)?);
+        }
+        if let Some(settled) = root.get("settled") {
+            script.settled = settled.flag()?;
+        }
+        if let Some(world) = root.get("world") {
+            read_world(&world, &mut script)?;
+        }
+        if let Some(when) = root.get("when") {
+            script.when = when.items()?.iter().map(|entry| read_entry(entry, load)).collect::<Read<_>>()?;
+        }
+        if let Some(then) = root.get("then") {
+            script.then = read_then(&then)?;
+        }
+        Ok(script)
+    }
+
+    /// A script in which nothing happens but the first deployment.
+    pub fn of(name: &str, given: Vec<Object>) -> Script {
+        Script {
+            name: name.to_owned(),
+            about: String::new(),
+            given,
+            settled: true,
+            seed: 0,
+            pods: PodModels::default(),
+            when: Vec::new(),
+            then: Then::default(),
+            promote_after: None,
+        }
+    }
+}
+
+/// A problem with a file as a whole.
+pub fn yaml_error(name: &str, message: &str) -> SourceError {
+    SourceError {
+        severity: yaml::Severity::Error,
+        name: name.to_owned(),
+        line: 0,
+        column: 0,
+        length: 0,
+        message: message.to_owned(),
+        help: None,
+        source_line: "".into(),
+    }
+}
+
+/// The object in a document.
+pub fn object_of(document: &Document) -> Result<Object, SourceError> {
+    Object::from_value(document.value.clone()).map_err(|why| document.error_at("", why.to_string()))
+}
+
+/// The objects of a file's name, or the object written in place.
+pub(super) fn objects_of(at: &Cursor<'_>, load: Load<'_>) -> Read<Vec<Object>> {
+    let Some(file) = at.value.as_str() else {
+        at.map()?;
+        let object = Object::from_value(at.value.clone());
+        return object.map(|object| vec![object]).or_else(|why| at.wrong(why.to_string()));
+    };
+    if file.contains('*') {
+        return at.wrong("patterns of file names are not built yet: name each file");
+    }
+    let text = load(file).or_else(|why| at.wrong(format!("cannot read `{file}`: {why}")))?;
+    yaml::objects(yaml::read(file, &text)?).iter().map(object_of).collect()
+}
+
+fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
+    for (name, field) in world.entries()? {
+        match name {
+            "seed" => {
+                script.seed =
+                    u64::try_from(field.number()?).or_else(|_| field.wrong("a seed is 0 or more"))?
+            }
+            "pods" => script.pods = read_pods(&field)?,
+            "quality" | "traffic" | "routers" | "metrics" => {
+                return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
+            }
+            _ => world.fields(&["seed", "pods"])?,
+        }
+    }
+    Ok(())
+}
+
+const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "termination"];
+
+fn read_pods(pods: &Cursor<'_>) -> Read<PodModels> {
+    let mut models = PodModels::default();
+    let entries = pods.entries()?;
+    for (_, field) in entries.iter().filter(|(name, _)| MODEL_KEYS.contains(name)) {
+        read_model(field, &mut models.default)?;
+    }
+    for (image, field) in entries.iter().filter(|(name, _)| !MODEL_KEYS.contains(name)) {
+        if !field.value.is_object() {
+            return field
+                .wrong_key(format!("`{image}` is neither an image nor one of {}", MODEL_KEYS.join(", ")));
+        }
+        field.fields(MODEL_KEYS)?;
+        let mut model = models.default.clone();
+        for (_, field) in field.entries()? {
+            read_model(&field, &mut model)?;
+        }
+        models.by_image.push(((*image).to_owned(), model));
+    }
+    // The longest suffix says most.
+    models.by_image.sort_by(|(a, _), (b, _)| (b.len(), a).cmp(&(a.len(), b)));
+    Ok(models)
+}
+
+fn read_model(field: &Cursor<'_>, model: &mut PodModel) -> Read<()> {
+    let is = |name: &str| field.path.ends_with(&format!("[{name}]"));
+    if is("startup") {
+        model.startup = field.millis()?;
+    } else if is("ready") {
+        model.ready = match field.value.as_str() {
+            Some("never") => false,
+            Some("always") => true,
+            _ => return field.wrong("this must be `never` or `always`"),
+        };
+    } else if is("crash_after") {
+        model.crash_after = Some(field.millis()?);
+    } else if is("termination") {
+        model.termination = field.millis()?;
+    } else if is("flaps") {
+        field.fields(&["up", "down", "times"])?;
+        let times = field.need("times")?;
+        model.flaps = Some(Flaps {
+            up: field.need("up")?.millis()?,
+            down: field.need("down")?.millis()?,
+            times: u32::try_from(times.number()?).or_else(|_| times.wrong("this must be 0 or more"))?,
+        });
+    }
+    Ok(())
+}
+
+fn read_entry(entry: &Cursor<'_>, load: Load<'_>) -> Read<Entry> {
+    let moment = match (entry.get("at"), entry.get("once")) {
+        (Some(_), Some(once)) => return once.wrong_key("an entry has `at` or `once`, not both"),
+        (Some(at), None) => Moment::At(at.span()?),
+        (None, Some(once)) => Moment::Once(read_condition(&once)?),
+        (None, None) => Moment::Next,
+    };
+    let after = entry.get("after").map_or(Ok(Span::ZERO), |after| after.span())?;
+    let entries = entry.entries()?;
+    let mut verbs = entries.iter().filter(|(name, _)| !MOMENT_KEYS.contains(name));
+    let Some((name, verb)) = verbs.next() else { return entry.wrong("this entry says when, but not what") };
+    if let Some((second, field)) = verbs.next() {
+        return field.wrong_key(format!("an entry has one verb; this one has `{name}` and `{second}`"));
+    }
+    let verb: Verb = super::read_verb::verb(name, verb, load)?;
+    Ok(Entry { moment, after, verb, line: entry.line() })
+}
+
+fn read_condition(once: &Cursor<'_>) -> Read<Condition> {
+    for name in ["analysis_run", "experiment", "object", "event", "time_since", "condition"] {
+        if let Some(field) = once.get(name) {
+            return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
+        }
+    }
+    once.fields(&["rollout", "phase", "step", "weight", "message", "replicas", "healthy_pods"])?;
+    let text = |name: &str| once.get(name).map(|field| field.owned()).transpose();
+    let bound = |name: &str| once.get(name).map(|field| read_bound(&field)).transpose();
+    let mut replicas = BTreeMap::new();
+    if let Some(field) = once.get("replicas") {
+        for (revision, count) in field.entries()? {
+            let digits = revision.trim_start_matches("rev");
+            let revision = digits.parse().or_else(|_| count.wrong_key("a revision is a number"))?;
+            replicas.insert(revision, count.number()?);
+        }
+    }
+    Ok(Condition {
+        rollout: once.need("rollout")?.owned()?,
+        phase: text("phase")?,
+        step: once.get("step").map(|field| field.number()).transpose()?,
+        weight: bound("weight")?,
+        message: text("message")?,
+        replicas,
+        healthy_pods: bound("healthy_pods")?,
+    })
+}
+
+fn read_bound(field: &Cursor<'_>) -> Read<Bound> {
+    let bound = match field.value.as_str() {
+        Some(text) => Bound::parse(text),
+        None => field.value.as_i64().and_then(|number| Bound::parse(&number.to_string())),
+    };
+    bound.map_or_else(|| field.wrong("this must be a number or a bound such as \"> 20\""), Ok)
+}
+
+fn read_then(then: &Cursor<'_>) -> Read<Then> {
+    if let Some(field) = then.get("users_saw") {
+        return field.wrong_key(format!("`users_saw` {NOT_BUILT}"));
+    }
+    then.fields(&["ends", "within", "never"])?;
+    let mut result = Then::default();
+    if let Some(ends) = then.get("ends") {
+        if ends.value.is_string() {
+            result.ends.insert(String::new(), read_phase(&ends)?);
+        } else {
+            for (rollout, phase) in ends.entries()? {
+                result.ends.insert(rollout.to_owned(), read_phase(&phase)?);
+            }
+        }
+    }
+    result.within = then.get("within").map(|field| field.span()).transpose()?;
+    for never in then.get("never").map_or(Ok(Vec::new()), |field| field.items())? {
+        never.fields(&["rollout", "weight"])?;
+        result.never.push(Never {
+            rollout: never.need("rollout")?.owned()?,
+            weight: read_bound(&never.need("weight")?)?,
+        });
+    }
+    Ok(result)
+}
+
+fn read_phase(field: &Cursor<'_>) -> Read<String> {
+    match field.text()? {
+        phase @ ("Healthy" | "Progressing" | "Paused" | "Degraded") => Ok(phase.to_owned()),
+        _ => field.wrong("this must be Healthy, Progressing, Paused or Degraded"),
+    }
+}

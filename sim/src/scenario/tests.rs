@@ -1,0 +1,1 @@
+//! Scenarios that are read, and what is said about those that cannot be.

@@ -1,0 +1,116 @@
+//! What each verb writes: patches computed from the Rollout as it is.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_api::object::{Key, Kind, Object};
+use tidegate_api::time::Time;
+
+use super::Simple;
+use crate::cluster::store::Part;
+use crate::world::{Action, World};
+
+/// The Rollout of this name, whatever its namespace.
+pub(crate) fn rollout<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object>> {
+    named(world, &Kind::Rollout, name)
+}
+
+/// The object of this kind and name, whatever its namespace.
+pub(crate) fn named<'a>(world: &'a World, kind: &Kind, name: &str) -> Option<&'a Arc<Object>> {
+    world.store().of_kind(kind).find(|object| &*object.meta.name == name)
+}
+
+/// The writes of a verb that needs nothing but the Rollout.
+pub(crate) fn simple(verb: Simple, object: &Object, now: Time) -> Vec<Action> {
+    let merge = |patch: Value, part: Part| Action::Merge { key: object.key(), patch, part };
+    let (status, main) = match verb {
+        Simple::Promote => (promote(object), unpause(object)),
+        Simple::PromoteFull => (promote_full(object), unpause(object)),
+        Simple::Abort => (Some(json!({"status": {"abort": true}})), None),
+        Simple::Retry => (Some(json!({"status": {"abort": false}})), None),
+        Simple::Restart => (None, Some(json!({"spec": {"restartAt": now.stamp().to_string()}}))),
+        Simple::Pause => (None, Some(json!({"spec": {"paused": true}}))),
+        Simple::Resume => (None, Some(json!({"spec": {"paused": false}}))),
+    };
+    let status = status.map(|patch| merge(patch, Part::Status));
+    status.into_iter().chain(main.map(|patch| merge(patch, Part::Main))).collect()
+}
+
+fn promote(object: &Object) -> Option<Value> {
+    let body = object.rollout()?;
+    if !body.status.pause_conditions().is_empty() {
+        return Some(json!({"status": {"pauseConditions": null}}));
+    }
+    let steps = i64::try_from(body.spec.spec().canary()?.steps.len()).ok()?;
+    let next = body.status.index().unwrap_or(0).saturating_add(1).min(steps);
+    (steps > 0).then(|| json!({"status": {"pauseConditions": null, "currentStepIndex": next}}))
+}
+
+fn promote_full(object: &Object) -> Option<Value> {
+    let status = &object.rollout()?.status;
+    (status.current() != status.stable_hash()).then(|| json!({"status": {"promoteFull": true}}))
+}
+
+fn unpause(object: &Object) -> Option<Value> {
+    object.rollout()?.spec.spec().paused.then(|| json!({"spec": {"paused": false}}))
+}
+
+/// Gives a container another image. Where the template comes from a Deployment, that one changes.
+pub(crate) fn set_image(
+    world: &World,
+    object: &Object,
+    container: Option<&str>,
+    image: &str,
+) -> Result<Action, String> {
+    let target = workload(world, object)?;
+    let document = target.to_value();
+    let containers = document.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let mut containers = containers.cloned().ok_or("the pod template has no containers")?;
+    let at = match container {
+        Some(name) => containers.iter().position(|c| c["name"] == name),
+        None if containers.len() == 1 => Some(0),
+        None => return Err("there are several containers: name one".to_owned()),
+    };
+    let found = at.and_then(|at| containers.get_mut(at)).filter(|found| found.is_object());
+    let found = found.ok_or_else(|| format!("unable to find container named {container:?}"))?;
+    found["image"] = Value::from(image);
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    Ok(Action::Merge { key: target.key(), patch, part: Part::Main })
+}
+
+fn workload<'a>(world: &'a World, object: &'a Object) -> Result<&'a Object, String> {
+    let Some(body) = object.rollout() else { return Ok(object) };
+    match &body.spec.spec().workload_ref {
+        None => Ok(object),
+        Some(reference) => {
+            let key = tidegate_controller::world::workload_key(&object.meta.namespace, reference);
+            let found = world.get(&key).map(|found| &**found);
+            found.ok_or_else(|| format!("the workload {} is not there", reference.name))
+        }
+    }
+}
+
+/// Puts the template of an earlier revision back; the newest but one when `to_revision` is 0.
+pub(crate) fn undo(world: &World, object: &Object, to_revision: i64) -> Result<Action, String> {
+    let mut sets: Vec<(i64, &Arc<Object>)> =
+        world.store().owned_by(&object.meta.uid, &Kind::ReplicaSet).map(|set| (revision(set), set)).collect();
+    sets.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
+    let found = match to_revision {
+        0 => sets.get(1),
+        wanted => sets.iter().find(|(revision, _)| *revision == wanted),
+    };
+    let set = found
+        .and_then(|(_, set)| set.replica_set())
+        .ok_or_else(|| format!("unable to find specified revision {to_revision} in history"))?;
+    let template = set.template.with(|template| {
+        template.labels.remove("rollouts-pod-template-hash");
+    });
+    let key: Key = workload(world, object)?.key();
+    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template.to_value()}]);
+    Ok(Action::Operations { key, patch, part: Part::Main })
+}
+
+/// The revision that an object carries; 0 when it carries none.
+pub(crate) fn revision(object: &Object) -> i64 {
+    object.meta.annotations.get("rollout.argoproj.io/revision").and_then(|r| r.parse().ok()).unwrap_or(0)
+}
