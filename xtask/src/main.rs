@@ -2,6 +2,7 @@
 
 mod crds;
 mod reference;
+mod test;
 
 use std::process::ExitCode;
 
@@ -24,12 +25,15 @@ enum Task {
     },
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Runs all tests: unit and property tests, scenarios, stories, generated files.
+    Test,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
         Task::Reference(task) => reference::run(&task),
+        Task::Test => test::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,6 +37,21 @@ pub struct Reference {
     plays: u64,
 }
 
+impl Reference {
+    /// The stories that the repository holds, with the departures that it gives reasons for.
+    pub fn of_the_repository() -> Reference {
+        Reference {
+            stories: "scenarios/argo/stories".into(),
+            traces: "scenarios/argo/recordings".into(),
+            ignore: Vec::new(),
+            allow: Some("scenarios/argo/departures.allow".into()),
+            only: Vec::new(),
+            quiet: true,
+            plays: 8,
+        }
+    }
+}
+
 /// Plays and compares; an error when a story differs.
 pub fn run(task: &Reference) -> Result<(), String> {
     let ignore: Vec<Pattern> = task.ignore.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
@@ -61,7 +76,7 @@ pub fn run(task: &Reference) -> Result<(), String> {
             },
         }
     }
-    print!("{tally}");
+    println!("{tally}");
     match tally.played() == tally.equal_state() {
         true => Ok(()),
         false => Err("stories differ".to_owned()),

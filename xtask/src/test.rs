@@ -1,0 +1,25 @@
+//! All tests of the repository, one after the other.
+
+use std::process::Command;
+
+use crate::{crds, reference};
+
+/// Runs everything; an error names the first part that failed.
+pub fn run() -> Result<(), String> {
+    cargo("unit and property tests", &["test", "--workspace", "--locked"])?;
+    cargo(
+        "scenarios against their golden traces",
+        &["run", "--quiet", "--locked", "-p", "tidegate", "--", "test", "scenarios"],
+    )?;
+    println!("== stories against the recordings of the incumbent");
+    reference::run(&reference::Reference::of_the_repository())?;
+    println!("== generated files");
+    crds::run(true)
+}
+
+fn cargo(what: &str, arguments: &[&str]) -> Result<(), String> {
+    println!("== {what}");
+    let status =
+        Command::new(env!("CARGO")).args(arguments).status().map_err(|error| format!("{what}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{what}: failed")) }
+}
