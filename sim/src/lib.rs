@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod dice;
+pub mod invariants;
 pub mod play;
 pub mod reference;
 pub mod scenario;

@@ -9,6 +9,7 @@ use tidegate_api::time::Span;
 use tidegate_controller::commands::{self, Patch};
 use tidegate_controller::names::{HASH_LABEL, REVISION};
 use tidegate_sim::cluster::store::Part;
+use tidegate_sim::invariants::Watchdog;
 use tidegate_sim::world::{Action, CallNumber, Rest, Strike, World, WorldConfig};
 
 /// A story: a strategy, and what a person does each time the world has come to rest.
@@ -76,17 +77,18 @@ fn live(story: &Story, strike: Option<(CallNumber, Strike)>) -> World {
     let mut config = WorldConfig { seed: 11, ..WorldConfig::default() };
     config.interventions.on_call.extend(strike);
     let mut world = World::new(config);
+    let mut watchdog = Watchdog::default();
     for name in ["active", "preview"] {
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
-        world.user(Action::Create(object(service)), &mut ()).expect("accepted");
+        world.user(Action::Create(object(service)), &mut watchdog).expect("accepted");
     }
     let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
         "metadata": {"name": "web", "namespace": NAMESPACE},
         "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "web"}}, "strategy": story.strategy,
             "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "web:1"}]}}}});
-    world.user(Action::Create(object(rollout)), &mut ()).expect("accepted");
-    rest(&mut world);
+    world.user(Action::Create(object(rollout)), &mut watchdog).expect("accepted");
+    rest(&mut world, &mut watchdog);
     for act in story.acts {
         let rollout = world.get(&key()).expect("there").clone();
         let patches = match act {
@@ -104,16 +106,18 @@ fn live(story: &Story, strike: Option<(CallNumber, Strike)>) -> World {
                 Patch::Main(patch) => (patch, Part::Main),
                 Patch::Status(patch) => (patch, Part::Status),
             };
-            world.user(Action::Merge { key: key(), patch, part }, &mut ()).expect("accepted");
+            world.user(Action::Merge { key: key(), patch, part }, &mut watchdog).expect("accepted");
         }
-        rest(&mut world);
+        rest(&mut world, &mut watchdog);
     }
     world
 }
 
-fn rest(world: &mut World) {
+fn rest(world: &mut World, watchdog: &mut Watchdog) {
     let limit = world.now().plus(Span::seconds(3600));
-    assert_eq!(world.run_to_rest(limit, &mut ()), Rest::AtRest);
+    assert_eq!(world.run_to_rest(limit, watchdog), Rest::AtRest);
+    watchdog.at_rest(world);
+    assert_eq!(watchdog.violation, None);
 }
 
 /// What must be the same: the status without times, sizes by revision, selectors by revision.
