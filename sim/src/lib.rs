@@ -9,5 +9,6 @@ pub mod invariants;
 pub mod play;
 pub mod reference;
 pub mod scenario;
+pub mod swarm;
 pub mod trace;
 pub mod world;

@@ -48,8 +48,9 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     if needed == evicted {
         draft.status.restarted_at = Some(at);
     }
-    if needed > 0 {
-        // A disruption budget may refuse what was planned here, so the alarm is set in any case.
+    if evicted > 0 {
+        // A disruption budget may refuse what was planned here. Where nothing could be planned, only a change of the
+        // pods can help, and that brings the next look by itself.
         draft.wake_at(draft.now.plus(Span::seconds(AGAIN_AFTER)), "pods that are still to be restarted");
     }
     evicted

@@ -60,6 +60,7 @@ impl Invariant for PausesAreKept {
     fn wrote(&mut self, _world: &World, change: &Change<'_>) -> Result<(), String> {
         let Some((rollout, before, after)) = statuses(change) else { return Ok(()) };
         if !same_update(before, after)
+            || after.is_aborted()
             || !before.is_paused_for("CanaryPauseStep")
             || after.is_paused_for("CanaryPauseStep")
         {
