@@ -173,6 +173,13 @@ impl Manager {
         rollout.meta.labels.get(INSTANCE_LABEL) == self.settings.instance_id.as_ref()
     }
 
+    fn is_restarting(&self, rollout: &Key) -> bool {
+        self.cache.get(rollout).and_then(|rollout| rollout.rollout()).is_some_and(|body| {
+            let wanted = body.spec.spec().restart_at;
+            wanted.is_some() && wanted != body.status.restarted_at
+        })
+    }
+
     /// Queues every key that a change of this object concerns.
     fn touch(&mut self, object: &Object, now: Time) {
         let key = object.key();
@@ -188,6 +195,16 @@ impl Manager {
             _ => match object.meta.controller() {
                 Some(owner) if &*owner.kind == "Rollout" => {
                     keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
+                }
+                Some(owner) if key.kind == Kind::Pod => {
+                    // Pods matter to a restart under way; all else is told by the counts of their ReplicaSet.
+                    let set = Key::new(Kind::ReplicaSet, key.namespace.clone(), owner.name.clone());
+                    let rollout = self
+                        .cache
+                        .get(&set)
+                        .and_then(|set| set.meta.controller())
+                        .map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
+                    keys.extend(rollout.filter(|rollout| self.is_restarting(rollout)));
                 }
                 Some(_) => {}
                 None if key.kind == Kind::ReplicaSet => {

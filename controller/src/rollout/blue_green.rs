@@ -94,7 +94,11 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
-        let size = preview_size(draft, spec);
+        let mut size = preview_size(draft, spec);
+        if draft.is_aborted() && draft.stable.is_some() && draft.stable != draft.new {
+            // INVARIANT: S15, an aborted version never grows; a delay of 0 keeps what there is.
+            size = size.min(before);
+        }
         match abort_delay {
             None => {
                 draft.scale(index, size, false, "the new version stands beside the old one");
