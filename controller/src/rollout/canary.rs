@@ -22,7 +22,7 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
     services::follow_canary(&mut draft, spec);
-    if !replicas::is_halted(&draft) {
+    if !replicas::is_halted(&draft) && !restart::is_counting(&draft) {
         let weight = weight(&draft, spec);
         resize(&mut draft, spec, weight);
     }
@@ -33,7 +33,7 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
 pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     // ARGO: a paused Rollout still follows its wished number of pods (Q19), at the share it has reached.
     let weight = if draft.spec.paused { share_reached(&draft) } else { weight(&draft, spec) };
-    if !draft.observed.is_paused_for("InconclusiveAnalysisRun") {
+    if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !restart::is_counting(&draft) {
         resize(&mut draft, spec, weight);
     }
     draft.status = (*draft.observed).clone();

@@ -45,7 +45,8 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
         may -= 1;
         evicted += 1;
     }
-    if needed == evicted {
+    let settled = draft.spec.canary().is_none() || !is_counting(draft);
+    if needed == evicted && settled {
         draft.status.restarted_at = Some(at);
     }
     if evicted > 0 {
@@ -54,6 +55,22 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
         draft.wake_at(draft.now.plus(Span::seconds(AGAIN_AFTER)), "pods that are still to be restarted");
     }
     evicted
+}
+
+/// Whether a ReplicaSet still counts pods that this restart has evicted. Until it does not, its numbers must not be
+/// taken for pods that other decisions of the pass may spend (S26).
+pub fn is_counting(draft: &Draft<'_>) -> bool {
+    if draft.spec.restart_at.is_none() || draft.observed.restarted_at == draft.spec.restart_at {
+        return false;
+    }
+    let pods = |set: &Set| {
+        let uid = &set.object().meta.uid;
+        let mine =
+            |pod: &&std::sync::Arc<Object>| pod.meta.controller().is_some_and(|owner| owner.uid == *uid);
+        let count = draft.world.pods.iter().filter(mine).filter(|pod| pod.meta.deleting.is_none()).count();
+        i64::try_from(count).unwrap_or(i64::MAX)
+    };
+    draft.sets.iter().any(|set| pods(set) < set.actual())
 }
 
 /// Pods of the Rollout: of the stable ReplicaSet first, then of the new one, then of the others, oldest first.

@@ -73,7 +73,7 @@ impl Default for Watchdog {
         Watchdog {
             all: vec![
                 Box::new(capacity::Surge),
-                Box::new(capacity::Availability),
+                Box::new(capacity::Availability::default()),
                 Box::new(services::NeverToNothing),
                 Box::new(services::NothingReferencedGoes),
                 Box::new(steps::Discipline),
