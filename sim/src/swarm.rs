@@ -47,6 +47,21 @@ pub struct Faults {
     pub refuse: u32,
 }
 
+impl Faults {
+    /// The faults that may strike, or `none`.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = [
+            ("conflict", self.conflict),
+            ("lost_reply", self.lost_reply),
+            ("crash_before", self.crash_before),
+            ("crash_after", self.crash_after),
+            ("refuse", self.refuse),
+        ];
+        let names: Vec<_> = all.into_iter().filter(|(_, rate)| *rate > 0).map(|(name, _)| name).collect();
+        if names.is_empty() { vec!["none"] } else { names }
+    }
+}
+
 /// An act of a person.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "each is the command of its name")]

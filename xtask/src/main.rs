@@ -2,6 +2,7 @@
 
 mod crds;
 mod reference;
+mod swarm;
 mod test;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Task {
     },
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
+    Swarm(swarm::Swarm),
     /// Runs all tests: unit and property tests, scenarios, stories, generated files.
     Test,
 }
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
         Task::Reference(task) => reference::run(&task),
+        Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
     };
     match done {
