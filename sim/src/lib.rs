@@ -5,5 +5,6 @@
 
 pub mod cluster;
 pub mod dice;
+pub mod invariants;
 pub mod reference;
 pub mod world;

@@ -1,0 +1,147 @@
+//! What must hold whatever happens. One file per invariant; [`all`] lists them.
+//!
+//! The names are those of the design (S1, L1, ...). An invariant blames the controller only for its own writes, and
+//! only when the write is wrong both by the truth and by what the controller could know when it decided: pods that die
+//! and watches that lag are nobody's fault.
+
+mod abort_of_nothing_is_nothing;
+mod abort_wins;
+mod budgets;
+mod comes_to_an_end;
+mod no_uninvited_rollout;
+mod pauses_are_kept;
+mod quiet_when_done;
+mod scaler_reads_the_truth;
+mod services_have_pods;
+mod status_is_true;
+mod step_discipline;
+mod superseded_goes;
+mod version_truth;
+mod view;
+
+use std::fmt;
+
+use tidegate_api::object::RolloutBody;
+use tidegate_api::time::Time;
+
+use crate::world::{Happened, Observer, World, Writer};
+
+/// Something that must hold at every moment, or whenever the world has come to rest.
+pub trait Invariant {
+    /// Its name in the design.
+    fn name(&self) -> &'static str;
+
+    /// Judges what just happened.
+    fn saw(&mut self, _world: &World, _what: &Happened<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// Judges a world in which nothing is under way.
+    fn at_rest(&mut self, _world: &World) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Name of the invariant.
+    pub id: &'static str,
+    /// When.
+    pub at: Time,
+    /// What was seen.
+    pub message: String,
+}
+
+impl Violation {
+    /// A violation now.
+    pub fn new(id: &'static str, world: &World, message: impl Into<String>) -> Violation {
+        Violation { id, at: world.now(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}: {}", self.id, self.at, self.message)
+    }
+}
+
+/// Every invariant, fresh.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<services_have_pods::ServicesHavePods>::default(),
+        Box::<budgets::Budgets>::default(),
+        Box::new(step_discipline::StepDiscipline),
+        Box::new(pauses_are_kept::PausesAreKept),
+        Box::<abort_wins::AbortWins>::default(),
+        Box::new(abort_of_nothing_is_nothing::AbortOfNothingIsNothing),
+        Box::<no_uninvited_rollout::NoUninvitedRollout>::default(),
+        Box::<version_truth::VersionTruth>::default(),
+        Box::new(status_is_true::StatusIsTrue),
+        Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
+        Box::new(comes_to_an_end::ComesToAnEnd),
+        Box::<quiet_when_done::QuietWhenDone>::default(),
+        Box::new(superseded_goes::SupersededGoes),
+    ]
+}
+
+/// Watches a run with every invariant and keeps the first violation.
+pub struct Watchdog {
+    invariants: Vec<Box<dyn Invariant>>,
+    violation: Option<Violation>,
+    checks: u64,
+}
+
+impl Default for Watchdog {
+    fn default() -> Watchdog {
+        Watchdog { invariants: all(), violation: None, checks: 0 }
+    }
+}
+
+impl Watchdog {
+    /// Judges a world that has come to rest.
+    pub fn at_rest(&mut self, world: &World) {
+        self.judge(|invariant| invariant.at_rest(world));
+    }
+
+    /// The first violation.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// How many times an invariant was asked.
+    pub fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn judge(&mut self, mut ask: impl FnMut(&mut dyn Invariant) -> Result<(), Violation>) {
+        for invariant in &mut self.invariants {
+            self.checks += 1;
+            if let Err(violation) = ask(&mut **invariant) {
+                self.violation.get_or_insert(violation);
+            }
+        }
+    }
+}
+
+impl Observer for Watchdog {
+    fn saw(&mut self, world: &World, what: &Happened<'_>) {
+        self.judge(|invariant| invariant.saw(world, what));
+    }
+}
+
+/// A Rollout before and after a write of the controller; nothing for any other event.
+fn rewritten<'a>(
+    what: &Happened<'a>,
+) -> Option<(&'a RolloutBody, &'a RolloutBody, &'a tidegate_api::object::Object)> {
+    let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
+    else {
+        return None;
+    };
+    Some((before.rollout()?, after.rollout()?, after))
+}
+
+/// Whether a write begins another epoch: another template or other steps, which resets what the old one reached.
+fn is_another_epoch(before: &RolloutBody, after: &RolloutBody) -> bool {
+    before.status.current() != after.status.current() || before.status.step_hash != after.status.step_hash
+}
