@@ -126,7 +126,8 @@ pub fn drain_others(draft: &mut Draft<'_>, canary: &Canary) -> bool {
     }
     let n = draft.n();
     let missing = super::scale::Limits::of_canary(canary, n).missing(n);
-    let available = draft.sum(super::set::Set::available);
+    // Pods beyond the wished size are on their way out already and count no more.
+    let available = draft.sum(|set| set.available().min(set.wished()));
     let mut scaled = false;
     // Pods that serve nobody go first.
     for index in others {

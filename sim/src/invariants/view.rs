@@ -77,22 +77,35 @@ impl View {
 /// What the controller knew when it started its latest calls. Calls of a dead controller may still arrive under a
 /// number that the next one uses too, so a number can have several views; the kindest one counts.
 #[derive(Clone, Debug, Default)]
-pub struct Views(Vec<(CallId, View)>);
+pub struct Views {
+    recent: Vec<(CallId, View)>,
+    /// The Rollout as it was when the plan under way was made, by the place of that plan.
+    decided: Option<(usize, Arc<Object>)>,
+}
 
 impl Views {
     pub fn note(&mut self, world: &World, what: &Happened<'_>) {
         let Happened::Started(id, ApiCall::Write { key, .. }) = what else { return };
         let Some(rollout) = rollout_of(world, key) else { return };
-        if let Some(view) = View::of_cache(world, &rollout) {
-            if self.0.len() >= 8 {
-                self.0.remove(0);
+        if let Some(mut view) = View::of_cache(world, &rollout) {
+            let plan = world.controller().and_then(|controller| controller.manager.last_plan(&rollout));
+            let place = plan.map_or(0, |plan| std::ptr::from_ref(plan).addr());
+            // Later writes of a pass still follow the wishes that it began with.
+            match &self.decided {
+                Some((known, wishes)) if *known == place && wishes.key() == rollout => {
+                    view.rollout = wishes.clone();
+                }
+                _ => self.decided = Some((place, view.rollout.clone())),
             }
-            self.0.push((*id, view));
+            if self.recent.len() >= 8 {
+                self.recent.remove(0);
+            }
+            self.recent.push((*id, view));
         }
     }
 
     pub fn of(&self, call: Option<CallId>) -> impl Iterator<Item = &View> {
-        self.0.iter().filter(move |(id, _)| Some(*id) == call).map(|(_, view)| view)
+        self.recent.iter().filter(move |(id, _)| Some(*id) == call).map(|(_, view)| view)
     }
 }
 
