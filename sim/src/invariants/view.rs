@@ -79,23 +79,24 @@ impl View {
 #[derive(Clone, Debug, Default)]
 pub struct Views {
     recent: Vec<(CallId, View)>,
-    /// The Rollout as it was when the plan under way was made, by the place of that plan.
-    decided: Option<(usize, Arc<Object>)>,
+    /// The Rollout as it was when the plan under way was made.
+    decided: Option<Arc<Object>>,
 }
 
 impl Views {
     pub fn note(&mut self, world: &World, what: &Happened<'_>) {
-        let Happened::Started(id, ApiCall::Write { key, .. }) = what else { return };
+        let Happened::Started(id, ApiCall::Write { key, verb, .. }) = what else { return };
         let Some(rollout) = rollout_of(world, key) else { return };
         if let Some(mut view) = View::of_cache(world, &rollout) {
             let plan = world.controller().and_then(|controller| controller.manager.last_plan(&rollout));
-            let place = plan.map_or(0, |plan| std::ptr::from_ref(plan).addr());
+            let first = plan.and_then(|plan| plan.writes.first());
+            let begins = first.is_none_or(|write| write.key == *key && write.verb == *verb);
             // Later writes of a pass still follow the wishes that it began with.
             match &self.decided {
-                Some((known, wishes)) if *known == place && wishes.key() == rollout => {
+                Some(wishes) if !begins && wishes.key() == rollout => {
                     view.rollout = wishes.clone();
                 }
-                _ => self.decided = Some((place, view.rollout.clone())),
+                _ => self.decided = Some(view.rollout.clone()),
             }
             if self.recent.len() >= 8 {
                 self.recent.remove(0);
