@@ -9,4 +9,12 @@
 pub enum Sabotage {
     /// Writes carry no precondition.
     NoPreconditions,
+    /// A canary shrinks sets as if every pod could be missing.
+    ScaleDownWithoutBudget,
+    /// The active Service is switched before the new pods are available.
+    SwitchBeforeAvailable,
+    /// An abort is not carried into the status.
+    ForgetAbort,
+    /// A pause step is done at once.
+    SkipPause,
 }

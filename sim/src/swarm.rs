@@ -122,9 +122,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::NoRest(rest) => write!(f, "no rest: {rest:?}"),
-            Failure::Broken(Violation { invariant, at, what }) => {
-                write!(f, "{invariant} at {}: {what}", at.stamp())
-            }
+            Failure::Broken(Violation { id, at, message }) => write!(f, "{id} at {}: {message}", at.stamp()),
         }
     }
 }
@@ -242,7 +240,7 @@ pub fn live(case: &Case) -> Outcome {
         failure = life.rest();
     }
     let updated = life.world.store().of_kind(&Kind::ReplicaSet).count() > 1;
-    Outcome { failure, updated, checks: life.watchdog.checks, chain: life.world.chain() }
+    Outcome { failure, updated, checks: life.watchdog.checks(), chain: life.world.chain() }
 }
 
 struct Life {
@@ -298,7 +296,7 @@ impl Life {
             return Some(Failure::NoRest(rest));
         }
         self.watchdog.at_rest(&self.world);
-        self.watchdog.violation.clone().map(Failure::Broken)
+        self.watchdog.violation().cloned().map(Failure::Broken)
     }
 
     fn patch(&mut self, patches: Vec<Patch>) {

@@ -117,7 +117,7 @@ fn rest(world: &mut World, watchdog: &mut Watchdog) {
     let limit = world.now().plus(Span::seconds(3600));
     assert_eq!(world.run_to_rest(limit, watchdog), Rest::AtRest);
     watchdog.at_rest(world);
-    assert_eq!(watchdog.violation, None);
+    assert_eq!(watchdog.violation(), None);
 }
 
 /// What must be the same: the status without times, sizes by revision, selectors by revision.

@@ -10,6 +10,7 @@ use super::services::{selected_hash, switch};
 use super::set::{Deadline, Set};
 use super::{history, promotion, replicas, restart, role_metadata, status, workload};
 use crate::plan::{Plan, Reason};
+use crate::sabotage::Sabotage;
 
 const PAUSE: &str = "BlueGreenPause";
 
@@ -233,7 +234,8 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if replicas::is_halted(draft) {
         return;
     }
-    if !is_ready(draft, spec) || !draft.new_set().is_some_and(|new| new.is_saturated(n)) {
+    let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable);
+    if !unguarded && (!is_ready(draft, spec) || !draft.new_set().is_some_and(|new| new.is_saturated(n))) {
         draft.because(Reason::WaitingFor("all pods of the new version".into()));
         return;
     }

@@ -8,6 +8,7 @@ use super::scale::{Basic, Limits, Split, is_enough};
 use super::set::Set;
 use super::{history, promotion, replicas, restart, role_metadata, services, status, workload};
 use crate::plan::Plan;
+use crate::sabotage::Sabotage;
 use crate::steps::{self, Progress};
 
 /// One pass of a canary.
@@ -92,10 +93,14 @@ fn share_reached(draft: &Draft<'_>) -> i64 {
 
 fn basic(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Basic {
     let n = draft.n();
+    let mut limits = Limits::of_canary(spec, n);
+    if draft.facts.is_sabotaged(Sabotage::ScaleDownWithoutBudget) {
+        limits.unavailable = n;
+    }
     Basic {
         n,
         weight,
-        limits: Limits::of_canary(spec, n),
+        limits,
         canary: draft.new_set().map(Set::count),
         stable: draft.distinct_stable().map(Set::count),
         older: draft.others().iter().map(|i| draft.sets[*i].wished()).sum(),

@@ -5,6 +5,7 @@ use tidegate_api::object::{PauseCondition, RolloutStatus};
 use super::conditions;
 use super::draft::Draft;
 use super::phase::phase;
+use crate::sabotage::Sabotage;
 
 /// The status with conditions that follow pause, resume and retry; nothing when they already do.
 pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
@@ -49,7 +50,7 @@ pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
 
 /// Carries the course of this pass into the status. Says what the event is, if pauses began or ended.
 pub fn settle(draft: &mut Draft<'_>) {
-    let aborted = draft.is_aborted();
+    let aborted = draft.is_aborted() && !draft.facts.is_sabotaged(Sabotage::ForgetAbort);
     let now = draft.stamp();
     let old = draft.observed.clone();
     draft.status.pauses = None;

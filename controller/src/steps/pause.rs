@@ -8,11 +8,15 @@ use tidegate_api::time::Span;
 
 use super::Progress;
 use crate::rollout::draft::Draft;
+use crate::sabotage::Sabotage;
 
 const REASON: &str = "CanaryPauseStep";
 
 /// Begins the pause, waits for its end.
 pub fn advance(pause: &Pause, draft: &mut Draft<'_>) -> Progress {
+    if draft.facts.is_sabotaged(Sabotage::SkipPause) {
+        return Progress::Done;
+    }
     let observed = draft.observed.clone();
     let condition = observed.pause_conditions().iter().find(|p| p.reason.as_deref() == Some(REASON));
     let Some(condition) = condition else {

@@ -1,102 +1,124 @@
-//! What must hold after every event, and what must hold at rest. Names are those of the project's list: S.. for safety,
-//! L.. for liveness.
+//! What must hold whatever happens. One file per invariant; [`all`] lists them.
 //!
-//! An invariant judges writes of the controller by the truth *and* by what the controller could know: a pod that dies
-//! while its death is on the way to the cache is nobody's mistake.
+//! The names are those of the design (S1, L1, ...). An invariant blames the controller only for its own writes, and
+//! only when the write is wrong both by the truth and by what the controller could know when it decided: pods that die
+//! and watches that lag are nobody's fault.
 
-mod abort;
-mod adoption;
-mod capacity;
-mod rest;
-mod services;
-mod status;
-mod steps;
+mod abort_of_nothing_is_nothing;
+mod abort_wins;
+mod budgets;
+mod comes_to_an_end;
+mod no_uninvited_rollout;
+mod pauses_are_kept;
+mod quiet_when_done;
+mod scaler_reads_the_truth;
+mod services_have_pods;
+mod status_is_true;
+mod step_discipline;
+mod superseded_goes;
+mod version_truth;
+mod view;
 
-use std::sync::Arc;
+use std::fmt;
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::RolloutBody;
 use tidegate_api::time::Time;
 
 use crate::world::{Happened, Observer, World, Writer};
 
-/// Something that must hold.
-pub trait Invariant: std::fmt::Debug {
-    /// Its name in the list.
+/// Something that must hold at every moment, or whenever the world has come to rest.
+pub trait Invariant {
+    /// Its name in the design.
     fn name(&self) -> &'static str;
 
-    /// Looks at a write that the controller has made.
-    fn wrote(&mut self, _world: &World, _change: &Change<'_>) -> Result<(), String> {
+    /// Judges what just happened.
+    fn saw(&mut self, _world: &World, _what: &Happened<'_>) -> Result<(), Violation> {
         Ok(())
     }
 
-    /// Looks at a write of anybody else.
-    fn others_wrote(&mut self, _world: &World, _change: &Change<'_>) {}
-
-    /// Looks at a world in which nothing will happen until somebody acts.
-    fn at_rest(&mut self, _world: &World) -> Result<(), String> {
+    /// Judges a world in which nothing is under way.
+    fn at_rest(&mut self, _world: &World) -> Result<(), Violation> {
         Ok(())
     }
 }
 
-/// A stored change of an object.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// Before; nothing when it is new.
-    pub before: Option<&'a Arc<Object>>,
-    /// After; nothing when it is gone.
-    pub after: Option<&'a Arc<Object>>,
-}
-
-/// An invariant that does not hold.
+/// An invariant that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which one.
-    pub invariant: &'static str,
+    /// Name of the invariant.
+    pub id: &'static str,
     /// When.
     pub at: Time,
     /// What was seen.
-    pub what: String,
+    pub message: String,
 }
 
-/// All invariants, watching one world.
-#[derive(Debug)]
+impl Violation {
+    /// A violation now.
+    pub fn new(id: &'static str, world: &World, message: impl Into<String>) -> Violation {
+        Violation { id, at: world.now(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}: {}", self.id, self.at, self.message)
+    }
+}
+
+/// Every invariant, fresh.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<services_have_pods::ServicesHavePods>::default(),
+        Box::<budgets::Budgets>::default(),
+        Box::new(step_discipline::StepDiscipline),
+        Box::new(pauses_are_kept::PausesAreKept),
+        Box::<abort_wins::AbortWins>::default(),
+        Box::new(abort_of_nothing_is_nothing::AbortOfNothingIsNothing),
+        Box::<no_uninvited_rollout::NoUninvitedRollout>::default(),
+        Box::<version_truth::VersionTruth>::default(),
+        Box::new(status_is_true::StatusIsTrue),
+        Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
+        Box::new(comes_to_an_end::ComesToAnEnd),
+        Box::<quiet_when_done::QuietWhenDone>::default(),
+        Box::new(superseded_goes::SupersededGoes),
+    ]
+}
+
+/// Watches a run with every invariant and keeps the first violation.
 pub struct Watchdog {
-    all: Vec<Box<dyn Invariant>>,
-    /// The first violation.
-    pub violation: Option<Violation>,
-    /// How many questions were asked.
-    pub checks: u64,
+    invariants: Vec<Box<dyn Invariant>>,
+    violation: Option<Violation>,
+    checks: u64,
 }
 
 impl Default for Watchdog {
     fn default() -> Watchdog {
-        Watchdog {
-            all: vec![
-                Box::new(capacity::Surge),
-                Box::new(capacity::Availability::default()),
-                Box::new(services::NeverToNothing),
-                Box::new(services::NothingReferencedGoes),
-                Box::new(steps::Discipline),
-                Box::new(steps::PausesAreKept),
-                Box::new(abort::AbortWins),
-                Box::new(adoption::NoUninvitedRollout::default()),
-                Box::new(status::HealthyIsTrue),
-                Box::new(rest::Convergence),
-            ],
-            violation: None,
-            checks: 0,
-        }
+        Watchdog { invariants: all(), violation: None, checks: 0 }
     }
 }
 
 impl Watchdog {
-    /// Asks what must hold at rest.
+    /// Judges a world that has come to rest.
     pub fn at_rest(&mut self, world: &World) {
-        for invariant in &mut self.all {
+        self.judge(|invariant| invariant.at_rest(world));
+    }
+
+    /// The first violation.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// How many times an invariant was asked.
+    pub fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn judge(&mut self, mut ask: impl FnMut(&mut dyn Invariant) -> Result<(), Violation>) {
+        for invariant in &mut self.invariants {
             self.checks += 1;
-            if let Err(what) = invariant.at_rest(world) {
-                let (invariant, at) = (invariant.name(), world.now());
-                self.violation.get_or_insert(Violation { invariant, at, what });
+            if let Err(violation) = ask(&mut **invariant) {
+                self.violation.get_or_insert(violation);
             }
         }
     }
@@ -104,46 +126,22 @@ impl Watchdog {
 
 impl Observer for Watchdog {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
-        let Happened::Stored { by, before, after, .. } = what else { return };
-        let change = Change { before: *before, after: *after };
-        for invariant in &mut self.all {
-            if *by != Writer::Controller {
-                invariant.others_wrote(world, &change);
-                continue;
-            }
-            self.checks += 1;
-            if let Err(what) = invariant.wrote(world, &change) {
-                let (invariant, at) = (invariant.name(), world.now());
-                self.violation.get_or_insert(Violation { invariant, at, what });
-            }
-        }
+        self.judge(|invariant| invariant.saw(world, what));
     }
 }
 
-/// The Rollout that controls an object, as the API server has it.
-fn owner(world: &World, object: &Object) -> Option<Arc<Object>> {
-    let uid = &object.meta.controller()?.uid;
-    world.store().of_kind(&Kind::Rollout).find(|rollout| rollout.meta.uid == *uid).cloned()
+/// A Rollout before and after a write of the controller; nothing for any other event.
+fn rewritten<'a>(
+    what: &Happened<'a>,
+) -> Option<(&'a RolloutBody, &'a RolloutBody, &'a tidegate_api::object::Object)> {
+    let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
+    else {
+        return None;
+    };
+    Some((before.rollout()?, after.rollout()?, after))
 }
 
-/// The ReplicaSets of a Rollout, as the API server has them.
-fn sets<'a>(world: &'a World, rollout: &Object) -> Vec<&'a Arc<Object>> {
-    world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet).collect()
-}
-
-/// The same object as the controller knows it.
-fn known<'a>(world: &'a World, object: &Object) -> Option<&'a Arc<Object>> {
-    world.controller()?.manager.cache().get(&object.key())
-}
-
-/// Available pods of a ReplicaSet: the most of what is true and what the controller knows.
-fn available(world: &World, set: &Object) -> i64 {
-    let count = |set: &Object| set.replica_set().and_then(|body| body.status.available).unwrap_or(0);
-    count(set).max(known(world, set).map_or(0, |set| count(set)))
-}
-
-/// Wished pods of a Rollout, as they are and as the controller knows them.
-fn wished(world: &World, rollout: &Object) -> (i64, i64) {
-    let n = |rollout: &Object| rollout.rollout().map_or(0, |body| body.spec.spec().wished());
-    (n(rollout), known(world, rollout).map_or(n(rollout), |rollout| n(rollout)))
+/// Whether a write begins another epoch: another template or other steps, which resets what the old one reached.
+fn is_another_epoch(before: &RolloutBody, after: &RolloutBody) -> bool {
+    before.status.current() != after.status.current() || before.status.step_hash != after.status.step_hash
 }

@@ -1,0 +1,68 @@
+//! S15: an abort stands until somebody retries or changes the template, and meanwhile nothing goes forward.
+
+use super::view::{View, Views, owner};
+use super::{Invariant, Violation, rewritten};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant. A later full promotion, and a rollback window in the manifest, are the user's own wish.
+#[derive(Default)]
+pub struct AbortWins(Views);
+
+impl Invariant for AbortWins {
+    fn name(&self) -> &'static str {
+        "S15"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        self.0.note(world, what);
+        if let Some((before, after, _)) = rewritten(what) {
+            let (old, new) = (&before.status, &after.status);
+            let excused = old.promote_full == Some(true)
+                || old.current() != new.current()
+                || old.step_hash != new.step_hash
+                || old.stable_hash() == old.current()
+                || old.stable_hash().is_empty()
+                || before.spec.spec().rollback_window > 0;
+            if old.is_aborted() && !excused {
+                if !new.is_aborted() {
+                    return Err(Violation::new(self.name(), world, "the controller takes an abort back"));
+                }
+                if old.stable != new.stable {
+                    return Err(Violation::new(self.name(), world, "an aborted update is promoted"));
+                }
+            }
+            return Ok(());
+        }
+        let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
+            what
+        else {
+            return Ok(());
+        };
+        let (Some(old), Some(new), Some(key)) = (before.replica_set(), after.replica_set(), owner(after))
+        else {
+            return Ok(());
+        };
+        if new.wished() <= old.wished() {
+            return Ok(());
+        }
+        let grows = |view: &View| {
+            let Some(body) = view.rollout.rollout() else { return false };
+            let status = &body.status;
+            let is_new =
+                view.of_hash(status.current()).is_some_and(|seen| seen.set.name() == &*after.meta.name);
+            body.spec.spec().canary().is_some()
+                && status.is_aborted()
+                && is_new
+                && status.current() != status.stable_hash()
+                && !status.stable_hash().is_empty()
+                && status.promote_full != Some(true)
+                && body.spec.spec().rollback_window <= 0
+                && status.observed_generation.as_deref() == Some(&*view.rollout.meta.generation.to_string())
+        };
+        if View::of_truth(world, &key).is_some_and(|truth| grows(&truth)) && self.0.of(*call).all(grows) {
+            let message = format!("{} grows although its update is aborted", after.meta.name);
+            return Err(Violation::new(self.name(), world, message));
+        }
+        Ok(())
+    }
+}

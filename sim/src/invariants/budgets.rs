@@ -1,0 +1,71 @@
+//! S4: writes of the controller keep within what may surge and what may be missing.
+
+use tidegate_api::object::{Key, Kind};
+use tidegate_controller::rollout::scale::Limits;
+use tidegate_controller::rollout::services::selected_hash;
+
+use super::view::{View, Views, owner};
+use super::{Invariant, Violation};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant.
+#[derive(Default)]
+pub struct Budgets(Views);
+
+impl Invariant for Budgets {
+    fn name(&self) -> &'static str {
+        "S4"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        self.0.note(world, what);
+        let Happened::Stored { by: Writer::Controller, before, after: Some(after), call } = what else {
+            return Ok(());
+        };
+        let (Some(set), Some(key)) = (after.replica_set(), owner(after)) else { return Ok(()) };
+        let from = before.and_then(|before| before.replica_set()).map_or(0, |set| set.wished());
+        let to = set.wished();
+        if from == to {
+            return Ok(());
+        }
+        let views: Vec<View> = self.0.of(*call).cloned().chain(View::of_truth(world, &key)).collect();
+        let verdicts: Option<Vec<String>> =
+            views.iter().map(|view| wrong(world, view, &after.meta.name, from, to)).collect();
+        match verdicts.as_deref() {
+            Some([.., last]) => Err(Violation::new(self.name(), world, last.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with the new size by this view, if anything.
+fn wrong(world: &World, view: &View, name: &str, from: i64, to: i64) -> Option<String> {
+    let spec = view.spec()?;
+    let n = view.n();
+    let wished = |seen: &super::view::Seen| if seen.set.name() == name { to } else { seen.set.wished() };
+    if let Some(canary) = spec.canary() {
+        let limits = Limits::of_canary(canary, n);
+        if to > from {
+            let total: i64 = view.sets.iter().map(wished).sum();
+            let most = n.saturating_add(limits.surge);
+            return (total > most)
+                .then(|| format!("{name} from {from} to {to}: {total} pods wished, at most {most} may be"));
+        }
+        let after: i64 = view.sets.iter().map(|seen| seen.kept(wished(seen))).sum();
+        let before: i64 = view
+            .sets
+            .iter()
+            .map(|seen| seen.kept(if seen.set.name() == name { from } else { seen.set.wished() }))
+            .sum();
+        let least = n - limits.missing(n);
+        return (after < least && after < before).then(|| {
+            format!("{name} from {from} to {to}: {after} available pods stay, at least {least} must")
+        });
+    }
+    // Blue-green: the size of the set that users reach is not touched below the wished number.
+    let service = spec.blue_green().map(|spec| spec.active_service.clone())?;
+    let key = Key::new(Kind::Service, view.rollout.meta.namespace.clone(), service);
+    let active = view.of_hash(selected_hash(world.get(&key)?))?;
+    (active.set.name() == name && to < from && active.kept(to) < n.min(active.kept(from)))
+        .then(|| format!("{name} from {from} to {to}: the active version of {n} shrinks"))
+}

@@ -1,0 +1,69 @@
+//! S18: there are no more new ReplicaSets than templates that somebody asked for.
+
+use std::collections::BTreeMap;
+
+use tidegate_api::object::{Body, Key, Kind, Object, Template};
+
+use super::view::owner;
+use super::{Invariant, Violation};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant. A ReplicaSet that somebody else deleted may be made again.
+#[derive(Default)]
+pub struct NoUninvitedRollout {
+    /// Templates accepted less ReplicaSets made, by Rollout.
+    invited: BTreeMap<Key, i64>,
+}
+
+fn template(object: &Object) -> Option<Template> {
+    match &object.body {
+        Body::Rollout(body) => body.spec.spec().template.clone(),
+        Body::Deployment(body) => Some(body.template.clone()),
+        _ => None,
+    }
+}
+
+impl Invariant for NoUninvitedRollout {
+    fn name(&self) -> &'static str {
+        "S18"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        let Happened::Stored { by, before, after, .. } = what else { return Ok(()) };
+        match (by, before, after) {
+            (Writer::Controller, None, Some(made)) if made.kind == Kind::ReplicaSet => {
+                let Some(key) = owner(made) else { return Ok(()) };
+                let left = self.invited.entry(key).or_default();
+                *left -= 1;
+                if *left < 0 {
+                    let message =
+                        format!("ReplicaSet {} is made though nobody changed the template", made.meta.name);
+                    return Err(Violation::new(self.name(), world, message));
+                }
+            }
+            (Writer::Controller, ..) => {}
+            (_, before, Some(after)) => {
+                if before.is_some_and(|before| template(before) == template(after)) {
+                    return Ok(());
+                }
+                match after.kind {
+                    Kind::Rollout => *self.invited.entry(after.key()).or_default() += 1,
+                    Kind::Deployment => {
+                        // A workload that a Rollout refers to stands for its template.
+                        for rollout in world.store().in_namespace(&Kind::Rollout, &after.meta.namespace) {
+                            *self.invited.entry(rollout.key()).or_default() += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            (_, Some(gone), None) => {
+                if let Some(key) = owner(gone).filter(|_| gone.kind == Kind::ReplicaSet) {
+                    *self.invited.entry(key).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! S12: within one epoch the step index never falls, and rises one by one.
+
+use super::{Invariant, Violation, is_another_epoch, rewritten};
+use crate::world::{Happened, World};
+
+/// The invariant.
+pub struct StepDiscipline;
+
+impl Invariant for StepDiscipline {
+    fn name(&self) -> &'static str {
+        "S12"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
+        let (Some(from), Some(to)) = (before.status.index(), after.status.index()) else { return Ok(()) };
+        if is_another_epoch(before, after) || before.status.is_aborted() || after.status.is_aborted() {
+            return Ok(());
+        }
+        let spec = before.spec.spec();
+        let full = before.status.promote_full == Some(true)
+            || spec.rollback_window > 0
+            || after.status.stable_hash() == after.status.current();
+        if to < from || (to > from + 1 && !full) {
+            return Err(Violation::new(
+                self.name(),
+                world,
+                format!("the step index goes from {from} to {to}"),
+            ));
+        }
+        Ok(())
+    }
+}

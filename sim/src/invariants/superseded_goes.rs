@@ -1,0 +1,34 @@
+//! L6: at rest only the current and the stable version have pods.
+
+use tidegate_api::object::Kind;
+
+use super::view::View;
+use super::{Invariant, Violation};
+use crate::world::World;
+
+/// The invariant. A Rollout that the user paused, or that is Degraded, may still need its old pods.
+pub struct SupersededGoes;
+
+impl Invariant for SupersededGoes {
+    fn name(&self) -> &'static str {
+        "L6"
+    }
+
+    fn at_rest(&mut self, world: &World) -> Result<(), Violation> {
+        for rollout in world.store().of_kind(&Kind::Rollout) {
+            let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
+            let Some(body) = rollout.rollout() else { continue };
+            let status = &body.status;
+            if body.spec.spec().paused || status.phase.as_deref() == Some("Degraded") {
+                continue;
+            }
+            let other = |hash: &str| hash != status.current() && hash != status.stable_hash();
+            if let Some(seen) = truth.sets.iter().find(|seen| seen.set.wished() > 0 && other(seen.set.hash()))
+            {
+                let message = format!("{} keeps {} pods", seen.set.name(), seen.set.wished());
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
+        Ok(())
+    }
+}

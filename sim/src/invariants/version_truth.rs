@@ -1,0 +1,65 @@
+//! S19: a new ReplicaSet runs what somebody asked for, and its hash is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tidegate_api::object::{Body, Kind};
+use tidegate_controller::rollout::set::Set;
+
+use super::view::owner;
+use super::{Invariant, Violation};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant. Templates are compared by names and images of containers: defaults, anti-affinity and role metadata
+/// are added on the way.
+#[derive(Default)]
+pub struct VersionTruth {
+    asked: BTreeMap<Kind, BTreeSet<String>>,
+}
+
+fn containers(spec: &Value) -> String {
+    let all = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().map(|c| format!("{}={};", c["name"], c["image"])).collect()
+}
+
+impl Invariant for VersionTruth {
+    fn name(&self) -> &'static str {
+        "S19"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        let Happened::Stored { by, before, after: Some(after), .. } = what else { return Ok(()) };
+        let asked = match &after.body {
+            Body::Rollout(body) if *by != Writer::Controller => body.spec.spec().template.as_ref(),
+            Body::Deployment(body) if *by != Writer::Controller => Some(&body.template),
+            _ => None,
+        };
+        if let Some(template) = asked {
+            self.asked.entry(Kind::Rollout).or_default().insert(containers(&template.spec));
+            return Ok(());
+        }
+        let (Writer::Controller, None, Some(set), Some(_)) = (by, before, after.replica_set(), owner(after))
+        else {
+            return Ok(());
+        };
+        let runs = containers(&set.template.spec);
+        if !self.asked.get(&Kind::Rollout).is_some_and(|asked| asked.contains(&runs)) {
+            let message = format!("ReplicaSet {} runs {runs} which nobody asked for", after.meta.name);
+            return Err(Violation::new(self.name(), world, message));
+        }
+        let hash = |object: &std::sync::Arc<tidegate_api::object::Object>| {
+            Set::new(object.clone()).map(|set| set.hash().to_owned())
+        };
+        let uid = after.meta.controller().map(|owner| owner.uid.clone()).unwrap_or_default();
+        let same = world
+            .store()
+            .owned_by(&uid, &Kind::ReplicaSet)
+            .filter(|other| hash(other) == hash(after))
+            .count();
+        if same > 1 {
+            let message = format!("the hash of ReplicaSet {} is taken", after.meta.name);
+            return Err(Violation::new(self.name(), world, message));
+        }
+        Ok(())
+    }
+}
