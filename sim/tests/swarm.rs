@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_sim::swarm::{draw, live};
 
-/// Lives of an ordinary test run. `TIDEGATE`-sized nights are a task of their own.
+/// Lives of an ordinary test run; `cargo xtask swarm` plays many more.
 const LIVES: u64 = 1_500;
 
 #[test]
@@ -49,4 +49,16 @@ fn the_same_case_is_the_same_life_on_any_thread() {
     assert_eq!(here, right);
     // The chain is no constant: another seed is another life.
     assert_ne!(live(&draw(0)).chain, live(&draw(1)).chain);
+}
+
+/// Seeds that once broke an invariant.
+#[test]
+fn what_the_swarm_found_stays_repaired() {
+    // 9870: a pause between the switch of the active Service and its status shrank the version users were on (S4).
+    // 38, 101: pods of a set just scaled down counted as available when older ones shrank (S4).
+    // 483: an aborted blue-green version grew where its delay is 0 (S15). 134, 415: a restart that slept for ever (L1).
+    for seed in [9870, 38, 101, 483, 134, 415] {
+        let outcome = live(&draw(seed));
+        assert_eq!(outcome.failure, None, "seed {seed}");
+    }
 }

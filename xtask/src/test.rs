@@ -11,6 +11,8 @@ pub fn run() -> Result<(), String> {
         "scenarios against their golden traces",
         &["run", "--quiet", "--locked", "-p", "tidegate", "--", "test", "scenarios"],
     )?;
+    let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
+    cargo("twenty thousand drawn worlds with faults", &swarm)?;
     println!("== stories against the recordings of the incumbent");
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");

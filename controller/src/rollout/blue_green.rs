@@ -73,7 +73,10 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     let observed = &draft.observed;
     let active = active_set(draft, observed.active());
     let is_new = active.is_some_and(|set| Some(set.name()) == draft.new_set().map(Set::name));
-    if active.is_none() || is_new || observed.promote_full == Some(true) {
+    // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
+    // the version that users are on to the size of a preview.
+    let serves = active_hash(draft, spec) == *draft.current_hash();
+    if active.is_none() || is_new || serves || observed.promote_full == Some(true) {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
