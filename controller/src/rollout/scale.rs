@@ -163,6 +163,10 @@ impl Basic {
         }
         // Older ReplicaSets must be gone before one of the two shrinks.
         if self.older > 0 {
+            if room <= 0 && next.stable < goal.stable && self.is_stuck(least) {
+                let idle = self.canary.map_or(0, |count| (count.wished - count.available).max(0));
+                next.canary = canary.min(goal.canary.max(canary - idle));
+            }
             return next;
         }
         let increasing = self.canary.is_none() || goal.canary >= canary;
@@ -185,6 +189,14 @@ impl Basic {
                 limit(self.stable, self.canary, next.stable, next.canary, most, least);
         }
         next
+    }
+
+    /// Whether older ReplicaSets have to stay because too few pods are available without them.
+    // ARGO: in the reference an aborted update whose pods never came then keeps their places for ever, and the stable
+    // set gets none. Pods that serve nobody may always go.
+    fn is_stuck(&self, least: i64) -> bool {
+        let available = |count: Option<Count>| count.map_or(0, |count| count.available);
+        self.older + available(self.canary) + available(self.stable) <= least
     }
 }
 
@@ -235,6 +247,19 @@ mod tests {
 
     fn canary(surge: IntOrPercent, unavailable: IntOrPercent) -> Canary {
         Canary { max_surge: surge, max_unavailable: unavailable, ..Canary::default() }
+    }
+
+    /// Five pods, three may be missing, none may surge: two of an older revision serve, three new ones never came.
+    #[test]
+    fn pods_that_never_came_make_room_for_the_stable_ones_while_older_ones_serve() {
+        let count = |wished, available| Some(Count { wished, available });
+        let limits = Limits { surge: 0, unavailable: 3 };
+        let stuck = Basic { n: 5, weight: 0, limits, canary: count(3, 0), stable: count(0, 0), older: 2 };
+        assert_eq!(stuck.next(), Split { canary: 0, stable: 0 });
+        let freed = Basic { canary: count(0, 0), ..stuck };
+        assert_eq!(freed.next(), Split { canary: 0, stable: 3 });
+        let older_can_go = Basic { limits: Limits { surge: 0, unavailable: 4 }, ..stuck };
+        assert_eq!(older_can_go.next(), Split { canary: 3, stable: 0 }, "they go first, as in the reference");
     }
 
     /// Vectors S1 to S10.
