@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 as expected; 1 an expectation failed; 2 wrong use or unreadable input.
 
+mod controller;
 mod input;
 mod lint;
 mod simulate;
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the controller on a cluster.
+    Controller(controller::Controller),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
     /// Plays every scenario under a directory and compares the traces with the snapshots.
@@ -39,6 +42,7 @@ enum Exit {
 
 fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
+        Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),
