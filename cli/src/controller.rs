@@ -86,6 +86,7 @@ impl Controller {
             qps: self.qps,
             burst: self.burst,
             lanes: self.rollout_threads,
+            election: None,
         };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,

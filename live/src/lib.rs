@@ -18,6 +18,7 @@ pub mod client;
 pub mod clock;
 pub mod convert;
 pub mod driver;
+pub mod election;
 pub mod events;
 pub mod fence;
 pub mod process;
