@@ -17,10 +17,7 @@ const RULE: &str = "---";
 impl Snapshot {
     /// A snapshot of this trace, with the header of the one before.
     pub fn of(scenario: &str, before: Option<Snapshot>, trace: &str) -> Snapshot {
-        let header = before.map_or_else(
-            || format!("input_file: {}\n", serde_json::Value::from(scenario)),
-            |before| before.header,
-        );
+        let header = before.map_or_else(|| header(scenario), |before| before.header);
         Snapshot { header, trace: trace.to_owned() }
     }
 
@@ -72,6 +69,15 @@ impl Snapshot {
     }
 }
 
+/// As insta writes it: in quotes only where YAML needs them.
+fn header(scenario: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    if scenario.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && scenario.chars().all(is_plain) {
+        return format!("input_file: {scenario}\n");
+    }
+    format!("input_file: {}\n", serde_json::Value::from(scenario))
+}
+
 #[cfg(test)]
 mod tests {
     use super::Snapshot;
@@ -87,7 +93,8 @@ mod tests {
             (new.header.as_str(), new.trace()),
             ("source: snapshots/suite.rs\ninput_file: a.yaml\n", "z\n")
         );
-        assert_eq!(Snapshot::of("b.yaml", None, "z\n").header, "input_file: \"b.yaml\"\n");
+        assert_eq!(Snapshot::of("b.yaml", None, "z\n").header, "input_file: b.yaml\n");
+        assert_eq!(Snapshot::of("b: c.yaml", None, "z\n").header, "input_file: \"b: c.yaml\"\n");
     }
 
     #[test]
