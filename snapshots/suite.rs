@@ -38,7 +38,8 @@ fn play(got: &Path) -> Output {
 }
 
 fn as_expected(played: &Output) -> Result<(), Failed> {
-    let said = format!("{}{}", String::from_utf8_lossy(&played.stdout), String::from_utf8_lossy(&played.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&played.stdout), String::from_utf8_lossy(&played.stderr));
     if played.status.success() { Ok(()) } else { Err(said.into()) }
 }
 

@@ -36,8 +36,17 @@ fn json_has_the_documented_shape() {
     assert_eq!(keys(&run), top);
     assert_eq!(keys(&run["events"][0]), ["at_ms", "detail", "what", "who"]);
     assert_eq!(keys(&run["invariants"]), ["checks", "violations"]);
-    for key in top.iter().chain(&["at_ms", "detail", "what", "who", "checks", "violations", "id", "objects", "message"])
-    {
+    for key in top.iter().chain(&[
+        "at_ms",
+        "detail",
+        "what",
+        "who",
+        "checks",
+        "violations",
+        "id",
+        "objects",
+        "message",
+    ]) {
         assert!(DOCUMENTED.contains(&format!("`{key}`")), "docs/output.md says nothing of {key}");
     }
     assert_eq!(run["scenario"], "a.yaml");
@@ -66,7 +75,11 @@ fn milestones_are_the_tracks_of_the_recordings() {
 #[test]
 fn given_takes_files_patterns_and_objects() {
     let folder = Folder::new("simulate_given");
-    let manifest = |name: &str| MANIFEST.replace("name: web\n", &format!("name: {name}\n"));
+    let manifest = |name: &str| {
+        MANIFEST
+            .replace("{name: web}", &format!("{{name: {name}}}"))
+            .replace("app: web", &format!("app: {name}"))
+    };
     folder.write("manifests/web-b.yaml", &manifest("b"));
     folder.write("manifests/web-a.yaml", &manifest("a"));
     folder.write("manifests/deep/er/web-c.yaml", &manifest("c"));

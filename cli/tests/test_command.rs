@@ -46,8 +46,14 @@ fn a_trace_that_differs_is_shown_and_can_be_accepted() {
     folder.write("snapshots/canary/update.snap.new", "waits for review");
     let ran = folder.run("test");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.out.starts_with("FAILED scenarios/canary/update.yaml\n    the trace differs from the snapshot:\n"));
-    assert!(ran.out.contains("\n    - 00:03:45  web   Wealthy\n    + 00:03:45  web   Healthy\n1 passed, 1 failed\n"));
+    assert!(
+        ran.out
+            .starts_with("FAILED scenarios/canary/update.yaml\n    the trace differs from the snapshot:\n")
+    );
+    assert!(
+        ran.out
+            .contains("\n    - 00:03:45  web   Wealthy\n    + 00:03:45  web   Healthy\n1 passed, 1 failed\n")
+    );
     assert_eq!(folder.run("test --accept").out, "1 snapshots written\n2 passed, 0 failed\n");
     assert_eq!(folder.read("snapshots/canary/update.snap"), other, "its header is kept");
     assert!(!folder.has("snapshots/canary/update.snap.new"));
@@ -79,7 +85,10 @@ fn github_gets_annotations_at_the_lines_concerned() {
         "::error file=scenarios/canary/update.yaml,line=6,title=update%3A not as expected::line 6: web ends Healthy, not Degraded"
     );
     let title = "title=update%3A the trace differs::the trace differs from the snapshot:%0A";
-    assert!(differs.starts_with(&format!("::error file=snapshots/canary/update.snap,line=35,{title}")), "{differs}");
+    assert!(
+        differs.starts_with(&format!("::error file=snapshots/canary/update.snap,line=36,{title}")),
+        "{differs}"
+    );
     assert!(differs.ends_with("%0A- 00:03:45  web   Wealthy%0A+ 00:03:45  web   Healthy"));
     assert_eq!(sums, "1 passed, 1 failed");
 }
@@ -104,7 +113,11 @@ An update.
 ```diff
 ";
     assert!(ran.out.starts_with(begin), "{}", ran.out);
-    assert!(ran.out.ends_with("\n- 00:03:45  web   Wealthy\n+ 00:03:45  web   Healthy\n```\n"), "{}", ran.out);
+    assert!(
+        ran.out.ends_with("\n- 00:03:45  web   Wealthy\n+ 00:03:45  web   Healthy\n```\n"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
@@ -119,7 +132,11 @@ fn junit_tells_failures_from_errors() {
     assert!(ran.out.starts_with(begin), "{}", ran.out);
     let failure = "  <testcase classname=\"scenarios/canary\" name=\"update\"><failure message=\"not as expected, the trace differs\">line 6: web ends Healthy, not Degraded\nthe trace differs from the snapshot:\n";
     assert!(ran.out.contains(failure), "{}", ran.out);
-    assert!(ran.out.ends_with("  <testcase classname=\"scenarios\" name=\"rest\"/>\n</testsuite>\n"), "{}", ran.out);
+    assert!(
+        ran.out.ends_with("  <testcase classname=\"scenarios\" name=\"rest\"/>\n</testsuite>\n"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
@@ -136,7 +153,9 @@ fn one_unreadable_scenario_does_not_hide_the_others() {
 fn a_suite_of_nothing_does_not_pass() {
     let folder = suite("test_nothing");
     folder.write("empty/manifest.yaml", MANIFEST);
-    for words in ["test missing", "test empty", "test scenarios empty", "test scenarios scenarios", "test -o html"] {
+    for words in
+        ["test missing", "test empty", "test scenarios empty", "test scenarios scenarios", "test -o html"]
+    {
         let ran = folder.run(words);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{words}");
         assert!(ran.err.starts_with("error: "), "{words}: {}", ran.err);

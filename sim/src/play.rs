@@ -179,9 +179,8 @@ impl<'a> Stage<'a> {
             let rest = world.run_to_rest(limit, &mut watch);
             match rest {
                 Rest::AtRest => watch.watchdog.at_rest(&world),
-                Rest::TimedOut | Rest::Livelock => failures.push(failure(format!(
-                    "the first deployment did not come to rest within 1h ({rest:?})"
-                ))),
+                Rest::TimedOut | Rest::Livelock => failures
+                    .push(failure(format!("the first deployment did not come to rest within 1h ({rest:?})"))),
             }
             (watch.trace, watch.telling) = (Trace::new(&world), true);
         }
@@ -301,10 +300,9 @@ impl<'a> Stage<'a> {
         let wrong = |message: String| Failure { line: then.line, message };
         match rest {
             Rest::AtRest => {}
-            Rest::TimedOut => self.failures.push(wrong(format!(
-                "not at rest after {} seconds",
-                self.limit.since(self.begin).0 / 1000
-            ))),
+            Rest::TimedOut => self
+                .failures
+                .push(wrong(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000))),
             Rest::Livelock => {
                 self.failures.push(wrong("so many events in one second that they never end".to_owned()));
             }
@@ -319,9 +317,8 @@ impl<'a> Stage<'a> {
                 }
             }
             if found == 0 {
-                self.failures.push(wrong(format!(
-                    "there is no Rollout {rollout} at the end that could be {wanted}"
-                )));
+                self.failures
+                    .push(wrong(format!("there is no Rollout {rollout} at the end that could be {wanted}")));
             }
         }
         for never in &then.never {

@@ -67,7 +67,8 @@ impl Difference {
 }
 
 fn compare(old: &str, new: &str) -> Vec<Line> {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.trim_end().lines().collect(), new.trim_end().lines().collect());
+    let (old, new): (Vec<&str>, Vec<&str>) =
+        (old.trim_end().lines().collect(), new.trim_end().lines().collect());
     let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let rest = old.len().min(new.len()) - head;
     let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
@@ -103,7 +104,9 @@ fn middle(old: &[&str], new: &[&str], lines: &mut Vec<Line>) {
         if a < old.len() && b < new.len() && old[a] == new[b] {
             push(Change::Same, old[a]);
             (a, b) = (a + 1, b + 1);
-        } else if b == new.len() || (a < old.len() && common[(a + 1) * width + b] >= common[a * width + b + 1]) {
+        } else if b == new.len()
+            || (a < old.len() && common[(a + 1) * width + b] >= common[a * width + b + 1])
+        {
             push(Change::Gone, old[a]);
             a += 1;
         } else {

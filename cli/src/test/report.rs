@@ -252,7 +252,10 @@ mod tests {
             "<failure message=\"not as expected\">line 3: &lt;/failure&gt; &quot;&amp;? 100%\n::error::x `a` @all\
              </failure>"
         ));
-        assert!(markdown(&verdicts).contains("* line 3: &lt;/failure> \"&amp;\u{1b} 100% ::error::x \\`a\\` \\@all\n"));
+        assert!(
+            markdown(&verdicts)
+                .contains("* line 3: &lt;/failure> \"&amp;\u{1b} 100% ::error::x \\`a\\` \\@all\n")
+        );
         assert!(markdown(&verdicts).contains("\nAn &lt;idea>.\n"));
     }
 

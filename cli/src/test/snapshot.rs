@@ -26,7 +26,9 @@ impl Snapshot {
         match std::fs::read_to_string(path) {
             Ok(text) => match Snapshot::parse(&text) {
                 Some(snapshot) => Ok(Some(snapshot)),
-                None => Err(Error::new(ErrorKind::InvalidData, "the header between two lines `---` is missing")),
+                None => {
+                    Err(Error::new(ErrorKind::InvalidData, "the header between two lines `---` is missing"))
+                }
             },
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
             Err(why) => Err(why),
@@ -36,7 +38,8 @@ impl Snapshot {
     fn parse(text: &str) -> Option<Snapshot> {
         let text = text.replace("\r\n", "\n");
         let rest = text.strip_prefix("---\n")?;
-        let end = rest.find("\n---\n").map(|end| end + 1).or_else(|| rest.starts_with("---\n").then_some(0))?;
+        let end =
+            rest.find("\n---\n").map(|end| end + 1).or_else(|| rest.starts_with("---\n").then_some(0))?;
         let (header, trace) = rest.split_at(end);
         Some(Snapshot { header: header.to_owned(), trace: trace[RULE.len() + 1..].to_owned() })
     }

@@ -47,7 +47,11 @@ impl Folder {
 
     pub fn run_into(&self, words: &str, out: Stdio) -> Ran {
         let mut program = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        program.args(words.split_whitespace()).current_dir(&self.0).env_remove("NO_COLOR").stdin(Stdio::null());
+        program
+            .args(words.split_whitespace())
+            .current_dir(&self.0)
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
         let ran = program.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
