@@ -1,6 +1,5 @@
 //! `tidegate simulate`: what may be given, what is told as data, how it ends.
 
-#[expect(dead_code, reason = "each test file uses a part of it")]
 mod program;
 
 use program::{Folder, MANIFEST, scenario};

@@ -1,4 +1,5 @@
 //! The program as a user runs it, in a folder of its own.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -45,13 +46,22 @@ impl Folder {
         self.run_into(words, Stdio::piped())
     }
 
+    /// Runs `tidegate` with its output going elsewhere.
     pub fn run_into(&self, words: &str, out: Stdio) -> Ran {
         let mut program = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        program
-            .args(words.split_whitespace())
-            .current_dir(&self.0)
-            .env_remove("NO_COLOR")
-            .stdin(Stdio::null());
+        self.finish(program.args(words.split_whitespace()), out)
+    }
+
+    /// Runs a line of shell that finds `tidegate`.
+    pub fn shell(&self, line: &str) -> Ran {
+        let folder = PathBuf::from(env!("CARGO_BIN_EXE_tidegate"));
+        let folder = folder.parent().unwrap();
+        let line = format!("PATH=\"{}:$PATH\"; {line}", folder.display());
+        self.finish(Command::new("sh").args(["-c", &line]), Stdio::piped())
+    }
+
+    fn finish(&self, program: &mut Command, out: Stdio) -> Ran {
+        program.current_dir(&self.0).env_remove("NO_COLOR").stdin(Stdio::null());
         let ran = program.stdout(out).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: ran.status.code(), out: text(ran.stdout), err: text(ran.stderr) }
