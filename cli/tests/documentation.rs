@@ -12,7 +12,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
     let parts: Vec<&str> = CI.split("```").skip(1).step_by(2).collect();
     let mut blocks = Vec::new();
     for part in parts {
-        let (name, text) = part.split_once('\n').unwrap();
+        let (name, text) = part.split_once('\n').expect("a fence ends its line");
         if name == language {
             blocks.push(text);
         }

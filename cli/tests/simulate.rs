@@ -8,7 +8,7 @@ use serde_json::Value;
 const DOCUMENTED: &str = include_str!("../../docs/output.md");
 
 fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value.as_object().expect("a mapping").keys().map(String::as_str).collect()
 }
 
 #[test]

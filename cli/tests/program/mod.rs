@@ -1,5 +1,5 @@
 //! The program as a user runs it, in a folder of its own.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each file uses a part of them")]
 
 use std::fs;
 use std::path::PathBuf;
