@@ -2,6 +2,7 @@
 
 use tidegate_controller::manager::Settings;
 use tidegate_controller::sabotage::Sabotage;
+use tidegate_sim::invariants::all;
 use tidegate_sim::play::{Outcome, play, play_with};
 use tidegate_sim::scenario::{Files, Script};
 
@@ -28,7 +29,7 @@ given:
     template:
       metadata: {labels: {app: web}}
       spec: {containers: [{name: web, image: \"web:1\"}]}
-    strategy: {canary: {steps: [{setWeight: 25}, {pause: {duration: 10s}}, {setWeight: 50}]}}
+    strategy: {canary: {steps: [{setWeight: 25}, {pause: {duration: 10s}}, {setWeight: 50}, {pause: {duration: 10s}}]}}
 when:
 - at: 5s
   set_image: {rollout: web, image: \"web:2\"}
@@ -63,6 +64,12 @@ fn each_invariant_is_told_once() {
     ids.dedup();
     assert_eq!(ids.len(), outcome.violations.len());
     assert_eq!(outcome.failures.len(), outcome.violations.len());
+}
+
+#[test]
+fn a_world_at_rest_is_asked_before_the_beginning_and_at_the_end() {
+    let outcome = play(&script("given: []\n"));
+    assert_eq!(usize::try_from(outcome.checks), Ok(2 * all().len()));
 }
 
 #[test]
