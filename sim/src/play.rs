@@ -6,14 +6,14 @@ use std::fmt;
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
-use tidegate_controller::manager::Settings;
+use tidegate_controller::sabotage::Sabotage;
 
 use crate::cluster::store::Part;
 use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
 use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
-use crate::world::{Action, Happened, Observer, Rest, World, WorldConfig};
+use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
 const SETTLING: Span = Span::seconds(3600);
@@ -115,14 +115,38 @@ fn named(key: &Key) -> String {
     format!("{} {}", key.kind.name(), key.name)
 }
 
-/// Plays a script to its end.
-pub fn play(script: &Script) -> Outcome {
-    play_with(script, Settings::default())
+/// What a scenario does not say, and is for tests only.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Setup {
+    /// What goes wrong between the controller and the API server.
+    pub interventions: Interventions,
+    /// A guard of the controller that is taken away.
+    pub sabotage: Option<Sabotage>,
+    /// Leaves trace and milestones out. `never` is not judged then: it is held to the trace.
+    pub silent: bool,
 }
 
-/// Plays a script with a controller that is set up otherwise.
-pub fn play_with(script: &Script, settings: Settings) -> Outcome {
-    Stage::new(script, settings).play()
+/// A script that was lived through, with the world at its end.
+pub struct Life {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The world at the end.
+    pub world: World,
+}
+
+/// Plays a script to its end, with every invariant watching.
+pub fn play(script: &Script) -> Outcome {
+    play_with(script, Setup::default())
+}
+
+/// Plays a script under unusual conditions.
+pub fn play_with(script: &Script, setup: Setup) -> Outcome {
+    live(script, setup).outcome
+}
+
+/// Plays a script and keeps the world.
+pub fn live(script: &Script, setup: Setup) -> Life {
+    Stage::new(script, setup).play()
 }
 
 /// Everybody who watches a play.
@@ -130,6 +154,7 @@ struct Watch {
     trace: Trace,
     /// Whether the trace is told already; the first deployment of a settled scenario is not.
     telling: bool,
+    silent: bool,
     watchdog: Watchdog,
     record: Record,
 }
@@ -137,8 +162,10 @@ struct Watch {
 impl Observer for Watch {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
         self.watchdog.saw(world, what);
-        self.record.saw(world, what);
-        if self.telling {
+        if !self.silent {
+            self.record.saw(world, what);
+        }
+        if self.telling && !self.silent {
             self.trace.saw(world, what);
         }
     }
@@ -154,9 +181,14 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(script: &'a Script, settings: Settings) -> Stage<'a> {
-        let config =
-            WorldConfig { seed: script.seed, pods: script.pods.clone(), settings, ..WorldConfig::default() };
+    fn new(script: &'a Script, setup: Setup) -> Stage<'a> {
+        let mut config = WorldConfig {
+            seed: script.seed,
+            pods: script.pods.clone(),
+            interventions: setup.interventions,
+            ..WorldConfig::default()
+        };
+        config.settings.sabotage = setup.sabotage;
         let mut world = World::new(config);
         // A controller that has looked around before the first object comes.
         let limit = world.now().plus(SETTLING);
@@ -165,6 +197,7 @@ impl<'a> Stage<'a> {
         let mut watch = Watch {
             trace: Trace::new(&world),
             telling: !script.settled,
+            silent: setup.silent,
             watchdog: Watchdog::default(),
             record: Record::new(begin),
         };
@@ -189,7 +222,7 @@ impl<'a> Stage<'a> {
         Stage { script, world, watch, begin, limit, failures }
     }
 
-    fn play(mut self) -> Outcome {
+    fn play(mut self) -> Life {
         for entry in &self.script.when {
             if !self.wait_for(entry) {
                 break;
@@ -202,7 +235,7 @@ impl<'a> Stage<'a> {
         self.judge(rest, &ends);
         let violations = self.watch.watchdog.violations().to_vec();
         self.failures.extend(violations.iter().map(|violation| failure(broken(violation, self.begin))));
-        Outcome {
+        let outcome = Outcome {
             scenario: self.script.name.clone(),
             seed: self.script.seed,
             lines: self.watch.trace.lines().to_vec(),
@@ -216,7 +249,8 @@ impl<'a> Stage<'a> {
             failures: self.failures,
             begin: self.begin,
             record: self.watch.record,
-        }
+        };
+        Life { outcome, world: self.world }
     }
 
     /// Lets the world go on until the moment of an entry; says whether it came.

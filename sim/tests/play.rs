@@ -1,9 +1,8 @@
 //! Playing scenarios: every invariant watches, and what was seen is told.
 
-use tidegate_controller::manager::Settings;
 use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::invariants::all;
-use tidegate_sim::play::{Outcome, play, play_with};
+use tidegate_sim::play::{Outcome, Setup, play, play_with};
 use tidegate_sim::scenario::{Files, Script};
 
 struct Nowhere;
@@ -40,7 +39,7 @@ fn script(text: &str) -> Script {
 }
 
 fn sabotaged(text: &str, sabotage: Sabotage) -> Outcome {
-    play_with(&script(text), Settings { sabotage: Some(sabotage), ..Settings::default() })
+    play_with(&script(text), Setup { sabotage: Some(sabotage), ..Setup::default() })
 }
 
 #[test]
@@ -70,6 +69,14 @@ fn each_invariant_is_told_once() {
 fn a_world_at_rest_is_asked_before_the_beginning_and_at_the_end() {
     let outcome = play(&script("given: []\n"));
     assert_eq!(usize::try_from(outcome.checks), Ok(2 * all().len()));
+}
+
+#[test]
+fn a_silent_play_is_judged_like_a_told_one() {
+    let setup = Setup { silent: true, ..Setup::default() };
+    let (told, silent) = (play(&script(PAUSED_CANARY)), play_with(&script(PAUSED_CANARY), setup));
+    assert_eq!((told.hash, told.checks, &told.ends), (silent.hash, silent.checks, &silent.ends));
+    assert!(!told.lines.is_empty() && silent.milestones().keys().eq(["script"]));
 }
 
 #[test]
