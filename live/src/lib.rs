@@ -15,6 +15,7 @@
 pub mod bucket;
 pub mod calls;
 pub mod client;
+#[allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the clock that the seam stands for")]
 pub mod clock;
 pub mod convert;
 pub mod driver;
