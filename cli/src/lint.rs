@@ -43,7 +43,8 @@ impl Lint {
     }
 }
 
-fn look_at(document: &Document, findings: &mut Vec<SourceError>) {
+/// Finds everything that is wrong with one document.
+pub fn look_at(document: &Document, findings: &mut Vec<SourceError>) {
     let kind = document.value.get("kind").and_then(|kind| kind.as_str()).unwrap_or("");
     for field in ["apiVersion", "kind"] {
         if document.value.get(field).and_then(|value| value.as_str()).is_none_or(str::is_empty) {

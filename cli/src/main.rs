@@ -8,6 +8,7 @@ mod glob;
 mod input;
 mod lint;
 mod output;
+mod plan;
 mod progress;
 mod simulate;
 mod test;
@@ -30,6 +31,8 @@ enum Command {
     Controller(controller::Controller),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
+    /// Shows what an update of a manifest will do, step by step, and what an abort does at each step.
+    Plan(plan::Plan),
     /// Plays every scenario under a directory and compares the traces with the snapshots.
     Test(test::Test),
     /// Shows all that is wrong with manifests.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
         Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
+        Command::Plan(plan) => plan.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),
     };

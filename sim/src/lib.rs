@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod dice;
 pub mod election;
+pub mod forecast;
 pub mod invariants;
 pub mod play;
 pub mod reference;

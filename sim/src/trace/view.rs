@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate_api::object::{Kind, Object, RolloutBody};
+use tidegate_api::object::{Key, Kind, Object, RolloutBody};
 
 use crate::scenario::verbs::revision;
 use crate::world::World;
@@ -90,6 +90,11 @@ impl View {
         };
         view.weight = view.share(body);
         view
+    }
+
+    /// How the rollout of this key stands now, if it is there.
+    pub fn of_key(world: &World, key: &Key) -> Option<View> {
+        world.get(key).map(|object| View::of(world, object))
     }
 
     fn nothing() -> View {

@@ -1,0 +1,237 @@
+use serde_json::{Value, json};
+use tidegate_api::object::Object;
+use tidegate_api::time::Span;
+
+use super::*;
+
+fn rollout(replicas: i64, strategy: Value) -> Object {
+    object(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "template": template(), "strategy": strategy}}))
+}
+
+fn template() -> Value {
+    json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:v1"}]}})
+}
+
+fn object(document: Value) -> Object {
+    Object::from_value(document).expect("an object")
+}
+
+fn canary(replicas: i64, steps: Value) -> Object {
+    rollout(replicas, json!({"canary": {"maxSurge": 1, "maxUnavailable": 0, "steps": steps}}))
+}
+
+fn blue_green(more: Value) -> Object {
+    let mut strategy = json!({"activeService": "active", "previewService": "preview"});
+    strategy.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+    rollout(3, json!({"blueGreen": strategy}))
+}
+
+fn played(rollout: &Object) -> Forecast {
+    forecast(rollout, &[], STARTUP).expect("a forecast")
+}
+
+/// `5s+2m weight 10→10 stable 9→9 new 1→1 peak 10: pause 2m`, one line a row, times in seconds.
+fn rows(forecast: &Forecast) -> String {
+    let pair = |(from, to): (i64, i64)| format!("{from}→{to}");
+    let line = |row: &Row| {
+        let (at, takes) = (row.at.0 / 1000, row.takes.0 / 1000);
+        format!(
+            "{at}+{takes} {} | weight {} stable {} new {} peak {} | {}",
+            row.what,
+            pair(row.weight),
+            pair(row.stable),
+            pair(row.new),
+            row.peak,
+            row.waits_for
+        )
+    };
+    forecast.rows.iter().map(|row| line(row) + "\n").collect()
+}
+
+/// What an abort does, one line a row.
+fn aborts(forecast: &Forecast) -> String {
+    let line = |row: &Row| {
+        let abort = &row.abort;
+        let back = abort.traffic_back.map_or("never".to_owned(), |span| (span.0 / 1000).to_string());
+        let late = if abort.too_late { " too late" } else { "" };
+        format!(
+            "{} at {} | weight {}→{} stable {}→{} new {}→{} back {back} rest {} {}{late}\n",
+            row.what,
+            abort.at.0 / 1000,
+            abort.weight.0,
+            abort.weight.1,
+            abort.stable.0,
+            abort.stable.1,
+            abort.new.0,
+            abort.new.1,
+            abort.at_rest.0 / 1000,
+            abort.phase
+        )
+    };
+    forecast.rows.iter().map(line).collect()
+}
+
+#[test]
+fn a_canary_is_told_step_by_step() {
+    let steps = json!([{"setWeight": 20}, {"pause": {"duration": "2m"}}, {"setWeight": 60}, {"pause": {}}]);
+    let forecast = played(&canary(5, steps));
+    insta::assert_snapshot!(rows(&forecast), @"
+    0+5 setWeight(20) | weight 0→20 stable 5→4 new 0→1 peak 6 | pods available
+    5+120 pause(2m) | weight 20→20 stable 4→4 new 1→1 peak 5 | pause 2m
+    125+10 setWeight(60) | weight 20→60 stable 4→2 new 1→3 peak 6 | pods available
+    135+0 pause() | weight 60→60 stable 2→2 new 3→3 peak 5 | promotion (pause without duration)
+    135+10 all pods | weight 60→100 stable 2→0 new 3→5 peak 6 | pods available
+    ");
+    insta::assert_snapshot!(aborts(&forecast), @"
+    setWeight(20) at 0 | weight 0→0 stable 5→5 new 0→0 back 0 rest 0 Degraded
+    pause(2m) at 5 | weight 20→0 stable 4→5 new 1→0 back 5 rest 5 Degraded
+    setWeight(60) at 125 | weight 20→0 stable 4→5 new 1→0 back 5 rest 5 Degraded
+    pause() at 135 | weight 60→0 stable 2→5 new 3→0 back 15 rest 15 Degraded
+    all pods at 140 | weight 80→0 stable 1→5 new 4→0 back 20 rest 20 Degraded
+    ");
+    let end = &forecast.end;
+    assert_eq!((forecast.promotions, forecast.peak, forecast.extra()), (1, 6, 1));
+    assert_eq!((end.complete, &*end.phase, end.after.0 / 1000), (true, "Healthy", 145));
+    assert_eq!(forecast.extra_pod_seconds, 25, "one pod more in each of the five waves of five seconds");
+}
+
+#[test]
+fn a_blue_green_shows_preview_pause_switch_and_the_pods_that_stay() {
+    let forecast = played(&blue_green(json!({"autoPromotionSeconds": 60, "previewReplicaCount": 1,
+        "scaleDownDelaySeconds": 45, "abortScaleDownDelaySeconds": 10})));
+    insta::assert_snapshot!(rows(&forecast), @"
+    0+5 preview starts | weight 0→0 stable 3→3 new 0→1 peak 4 | pods available
+    5+60 pause before the switch | weight 0→0 stable 3→3 new 1→1 peak 4 | autoPromotionSeconds 60
+    65+5 switch | weight 0→100 stable 3→3 new 1→3 peak 6 | pods available
+    70+45 old pods stay | weight 100→100 stable 3→0 new 3→3 peak 6 | scale-down delay
+    ");
+    insta::assert_snapshot!(aborts(&forecast), @"
+    preview starts at 2 | weight 0→0 stable 3→3 new 0→0 back 0 rest 10 Degraded
+    pause before the switch at 5 | weight 0→0 stable 3→3 new 1→0 back 0 rest 10 Degraded
+    switch at 67 | weight 0→0 stable 3→3 new 1→0 back 0 rest 10 Degraded
+    old pods stay at 70 | weight 100→100 stable 3→0 new 3→3 back never rest 45 Healthy too late
+    ");
+    assert_eq!((forecast.promotions, forecast.peak), (0, 6));
+    assert_eq!((forecast.end.after.0 / 1000, forecast.end.at_rest.0 / 1000), (70, 115));
+    assert_eq!(forecast.notes.len(), 2, "both Services were made up: {:?}", forecast.notes);
+}
+
+#[test]
+fn an_update_without_steps_is_one_row_that_is_aborted_in_the_middle() {
+    let forecast = played(&rollout(4, json!({"canary": {"maxSurge": 1, "maxUnavailable": 0}})));
+    insta::assert_snapshot!(rows(&forecast), @"0+20 rolling update | weight 0→100 stable 4→0 new 0→4 peak 5 | pods available");
+    insta::assert_snapshot!(aborts(&forecast), @"rolling update at 10 | weight 50→0 stable 2→4 new 2→0 back 10 rest 10 Degraded");
+}
+
+#[test]
+fn each_row_begins_where_the_one_before_ends() {
+    for (replicas, surge) in [(1, json!(1)), (3, json!("50%")), (10, json!("25%")), (17, json!("100%"))] {
+        let steps = json!([{"setWeight": 1}, {"setWeight": 2}, {"pause": {"duration": 7}}, {"pause": {}},
+            {"setWeight": 50}, {"setWeight": 100}]);
+        let strategy = json!({"canary": {"maxSurge": surge, "maxUnavailable": 0, "steps": steps}});
+        let forecast = played(&rollout(replicas, strategy));
+        assert_eq!(forecast.rows.len(), 7, "six steps and the rest: {}", rows(&forecast));
+        for pair in forecast.rows.windows(2) {
+            let (before, after) = (&pair[0], &pair[1]);
+            assert_eq!(before.at.0 + before.takes.0, after.at.0, "{}", rows(&forecast));
+            let (end, begin) = (
+                (before.weight.1, before.stable.1, before.new.1),
+                (after.weight.0, after.stable.0, after.new.0),
+            );
+            assert_eq!(end, begin, "{}", rows(&forecast));
+        }
+        assert_eq!(forecast.rows.iter().map(|row| row.peak).max(), Some(forecast.peak));
+        let last = forecast.rows.last().expect("a row");
+        assert_eq!((last.weight.1, last.stable.1, last.new.1), (100, 0, replicas));
+        assert!(forecast.fewest_ready >= replicas, "nothing may be unavailable");
+    }
+}
+
+#[test]
+fn long_pauses_cost_nothing_but_simulated_time() {
+    let steps = json!([{"setWeight": 20}, {"pause": {"duration": "9000h"}}]);
+    let end = played(&canary(5, steps)).end;
+    assert_eq!(end.after.0 / 1000, 9000 * 3600 + 25);
+}
+
+#[test]
+fn an_update_that_gives_up_says_how_it_ends() {
+    let mut document = canary(5, json!([{"setWeight": 20}])).to_value();
+    document["spec"]["progressDeadlineSeconds"] = json!(60);
+    document["spec"]["progressDeadlineAbort"] = json!(true);
+    let forecast = forecast(&object(document), &[], Span::seconds(300)).expect("a forecast");
+    assert_eq!((forecast.end.complete, &*forecast.end.phase), (false, "Degraded"));
+    assert_eq!(forecast.rows.last().map(|row| &*row.what), Some("aborted"));
+}
+
+#[test]
+fn a_rollout_that_is_paused_is_looked_at_as_if_it_were_not() {
+    let mut document = canary(5, json!([{"setWeight": 20}])).to_value();
+    let plain = played(&object(document.clone()));
+    document["spec"]["paused"] = json!(true);
+    let paused = played(&object(document));
+    assert_eq!(plain.rows, paused.rows);
+    assert_eq!((plain.notes.len(), paused.notes.len()), (0, 1));
+}
+
+#[test]
+fn a_workload_is_needed_and_services_are_made_up() {
+    let mut document = canary(2, json!([{"setWeight": 50}])).to_value();
+    let spec = document["spec"].as_object_mut().expect("a map");
+    spec.remove("template");
+    spec.remove("selector");
+    spec.insert(
+        "workloadRef".to_owned(),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}),
+    );
+    let rollout = object(document);
+    let refusal = forecast(&rollout, &[], STARTUP).expect_err("no workload");
+    assert_eq!(
+        (&*refusal[0].path, &*refusal[0].why),
+        ("spec.workloadRef.name", "Deployment \"app\", which has the pod template, is not among the files")
+    );
+    let deployment =
+        object(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template()}}));
+    let forecast = forecast(&rollout, &[deployment], STARTUP).expect("a forecast");
+    assert_eq!((forecast.rows.len(), forecast.end.complete), (2, true));
+}
+
+#[test]
+fn services_that_do_not_fit_are_all_named() {
+    let service = |name: &str| {
+        object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": {"app": "other"}}}))
+    };
+    let others = [service("active"), service("preview")];
+    let refusals = forecast(&blue_green(json!({})), &others, STARTUP).expect_err("both select other pods");
+    let paths: Vec<&str> = refusals.iter().map(|refusal| &*refusal.path).collect();
+    assert_eq!(paths, ["spec.strategy.blueGreen.activeService", "spec.strategy.blueGreen.previewService"]);
+}
+
+#[test]
+fn more_pods_than_can_be_played_are_refused() {
+    let refusal = forecast(&canary(MOST_REPLICAS + 1, json!([])), &[], STARTUP).expect_err("too many");
+    assert_eq!(refusal[0].path, "spec.replicas");
+}
+
+#[test]
+fn a_difference_names_what_changed_and_counts_what_only_moved() {
+    let steps = |weight: i64, pause: &str| json!([{"setWeight": weight}, {"pause": {"duration": pause}}, {"setWeight": 60}, {"pause": {"duration": "9s"}}]);
+    let of = |steps: Value| played(&canary(5, steps));
+    let same = difference(of(steps(20, "1m")), of(steps(20, "1m")));
+    assert!(same.is_none() && same.rows.is_empty());
+
+    let longer = difference(of(steps(20, "1m")), of(steps(20, "2m")));
+    let [Change::Changed(pair)] = &longer.rows[..] else { panic!("{:?}", longer.rows) };
+    assert_eq!((&*pair.old.what, &*pair.new.what), ("pause(1m)", "pause(2m)"));
+    assert_eq!(longer.shifted, 3, "all that comes after it begins later");
+    assert!(!longer.is_none());
+
+    let without =
+        difference(of(steps(20, "1m")), of(json!([{"setWeight": 20}, {"pause": {"duration": "1m"}}])));
+    let gone = |change: &Change| matches!(change, Change::Removed(_));
+    assert_eq!(without.rows.iter().filter(|change| gone(change)).count(), 2, "{:?}", without.rows);
+}
