@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Body, Kind, RolloutStatus, Selector, Strings, Template, Text};
+use crate::schema::integer;
 use crate::spec::SpecDocument;
 use crate::time::Stamp;
 
@@ -191,7 +192,7 @@ fn number(map: &mut Map<String, Value>, field: &str, what: &str) -> Result<Optio
     match map.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
-            value.as_i64().map(Some).ok_or_else(|| format!("{what}.{field} must be a whole number"))
+            integer(&value).map(Some).ok_or_else(|| format!("{what}.{field} must be a whole number"))
         }
     }
 }

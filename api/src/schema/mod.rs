@@ -13,6 +13,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use canonical::integer;
 pub use canonical::{pod_template_hash, steps_hash};
 pub use check::{TypeError, type_errors};
 pub use crd::crd;
