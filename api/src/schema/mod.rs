@@ -11,7 +11,7 @@ mod prune;
 mod table;
 mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use canonical::integer;
 pub use canonical::{pod_template_hash, steps_hash};
