@@ -126,6 +126,7 @@ fn look_at(document: &Document, findings: &mut Vec<SourceError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn messages(text: &str) -> Vec<String> {
         let documents = yaml::objects(yaml::read("web.yaml", text).expect("readable"));
@@ -164,6 +165,34 @@ spec:
         let found = messages(&format!("{ROLLOUT}{}", service("active", "other")));
         assert_eq!(found.len(), 1, "{found:#?}");
         assert!(found[0].starts_with("error") && found[0].contains("has unmatch label"), "{}", found[0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in "([a-z]{1,8}: ?|- |[{}\\[\\]&*!|>'\"#,\n ]|---\n|apiVersion: v1\n|kind: Rollout\n|.){0,60}") {
+            if let Ok(read) = yaml::read("text", &text) {
+                look_at_all(&yaml::objects(read)).iter().for_each(|finding| drop(finding.render(true)));
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(text) = String::from_utf8(bytes)
+                && let Ok(read) = yaml::read("bytes", &text)
+            {
+                look_at_all(&yaml::objects(read)).iter().for_each(|finding| drop(finding.render(true)));
+            }
+        }
+
+        #[test]
+        fn a_rollout_that_is_torn_anywhere_is_still_looked_at(from in 0..ROLLOUT.len(), length in 0..80_usize, with in ".{0,8}") {
+            let to = (from + length).min(ROLLOUT.len());
+            let torn = format!("{}{with}{}{}", &ROLLOUT[..from], &ROLLOUT[to..], service("active", "web"));
+            match yaml::read("torn", &torn) {
+                Ok(read) => look_at_all(&yaml::objects(read)).iter().for_each(|finding| drop(finding.render(true))),
+                Err(error) => drop(error.render(true)),
+            }
+        }
     }
 
     #[test]
