@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::schema::integer;
+
 /// A duration of a user's object: the text as it was written, and what it means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GoDuration {
@@ -47,7 +49,7 @@ pub enum PauseSeconds {
 pub fn pause_seconds(value: &Value) -> PauseSeconds {
     let seconds = match value {
         Value::Null => return PauseSeconds::Indefinite,
-        Value::Number(n) => n.as_i64().filter(|n| i32::try_from(*n).is_ok()),
+        Value::Number(_) => integer(value).filter(|n| i32::try_from(*n).is_ok()),
         Value::String(text) => match text.parse::<i32>() {
             Ok(seconds) => Some(i64::from(seconds)),
             Err(_) => GoDuration::parse(text).ok().map(|duration| duration.whole_seconds()),
@@ -321,7 +323,9 @@ mod tests {
             (json!("2147483648s"), Seconds(2_147_483_648)),
             (json!(2_147_483_648i64), Invalid),
             (json!(u64::MAX), Invalid),
+            (json!(30.0), Seconds(30)),
             (json!(1.5), Invalid),
+            (json!(1e300), Invalid),
             (json!(""), Invalid),
             (json!("soon"), Invalid),
             (json!(" 1s"), Invalid),

@@ -1,7 +1,6 @@
 //! The custom resources and other Kubernetes objects as tidegate sees them.
 
 pub mod duration;
-pub mod int_or_percent;
 pub mod object;
 pub mod problem;
 pub mod quantity;

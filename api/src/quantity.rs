@@ -102,6 +102,11 @@ impl Quantity {
         Quantity { mantissa, exponent: -3, family: self.family, kept: None }.reduced()
     }
 
+    /// Whether it is less than nothing.
+    pub fn is_negative(&self) -> bool {
+        self.mantissa < 0
+    }
+
     /// A text that two amounts share exactly when they are equal.
     pub fn value_text(&self) -> String {
         format!("{}e{}", self.mantissa, self.exponent)

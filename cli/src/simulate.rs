@@ -171,7 +171,9 @@ fn summary(outcome: &Outcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::next_tag;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
 
     #[test]
     fn an_update_changes_the_tag_and_nothing_else() {
@@ -179,5 +181,77 @@ mod tests {
         assert_eq!(next_tag("web"), "web:next");
         assert_eq!(next_tag("host:5000/web"), "host:5000/web:next");
         assert_eq!(next_tag("host:5000/web:1@sha256:aa"), "host:5000/web:1-next");
+    }
+
+    /// Places in a Rollout, and what a typing error may put there.
+    const PLACES: [&str; 22] = [
+        "/metadata/labels",
+        "/metadata/annotations",
+        "/metadata/namespace",
+        "/spec",
+        "/spec/replicas",
+        "/spec/selector",
+        "/spec/selector/matchLabels",
+        "/spec/template",
+        "/spec/template/metadata",
+        "/spec/template/metadata/labels",
+        "/spec/template/spec",
+        "/spec/template/spec/containers",
+        "/spec/template/spec/containers/0",
+        "/spec/template/spec/containers/0/image",
+        "/spec/strategy",
+        "/spec/strategy/canary",
+        "/spec/strategy/canary/steps",
+        "/spec/strategy/canary/steps/0",
+        "/spec/strategy/canary/steps/0/setWeight",
+        "/spec/strategy/canary/steps/1/pause",
+        "/spec/strategy/canary/steps/1/pause/duration",
+        "/spec/strategy/canary/maxSurge",
+    ];
+
+    fn values() -> impl Strategy<Value = Value> {
+        prop::sample::select(vec![
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(0),
+            json!(3),
+            json!(1.5),
+            json!("x"),
+            json!(""),
+            json!("25%"),
+            json!([]),
+            json!({}),
+            json!("1h"),
+            json!([null]),
+            json!({"a": 1}),
+            json!({"setWeight": 200}),
+            json!(u64::MAX),
+        ])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_manifest_is_too_strange(changes in prop::collection::vec((prop::sample::select(&PLACES[..]), values()), 1..4)) {
+            let mut rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+                "metadata": {"name": "web", "labels": {}, "annotations": {}, "namespace": "shop"},
+                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+                    "template": {"metadata": {"labels": {"app": "web"}},
+                        "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
+                    "strategy": {"canary": {"maxSurge": 1,
+                        "steps": [{"setWeight": 50}, {"pause": {"duration": "10s"}}]}}}});
+            for (place, value) in changes {
+                if let Some(found) = rollout.pointer_mut(place) {
+                    *found = value;
+                }
+            }
+            let documents = yaml::read("web", &rollout.to_string()).expect("JSON is YAML");
+            let objects: Result<Vec<Object>, SourceError> =
+                yaml::objects(documents).iter().map(object_of).collect();
+            if let Ok(script) = objects.and_then(|objects| of_manifests("web", objects)) {
+                let _ = play(&script).to_value();
+            }
+        }
     }
 }

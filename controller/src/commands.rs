@@ -157,6 +157,76 @@ mod tests {
         );
     }
 
+    /// What `promote` and `promote --full` write, row by row. `spec.paused` is taken away in every row where it is set.
+    #[test]
+    fn the_table_of_promotions() {
+        let pauses = json!([{"reason": "CanaryPauseStep"}]);
+        let inconclusive = json!({"currentStepAnalysisRunStatus": {"name": "run", "status": "Inconclusive"}});
+        let rows: [(Value, Value); 6] = [
+            (
+                json!({"pauseConditions": pauses, "controllerPause": true, "currentStepIndex": 0, "canary": inconclusive}),
+                json!({"pauseConditions": null, "controllerPause": false, "currentStepIndex": 1}),
+            ),
+            // Inconclusive, but the pause is not the controller's.
+            (
+                json!({"pauseConditions": pauses, "currentStepIndex": 0, "canary": inconclusive}),
+                json!({"pauseConditions": null}),
+            ),
+            (json!({"pauseConditions": pauses, "controllerPause": true}), json!({"pauseConditions": null})),
+            (json!({"currentStepIndex": 0}), json!({"pauseConditions": null, "currentStepIndex": 1})),
+            (json!({}), json!({"pauseConditions": null, "currentStepIndex": 1})),
+            (json!({"currentStepIndex": 2}), json!({"pauseConditions": null, "currentStepIndex": 2})),
+        ];
+        let unpaused = Patch::Main(json!({"spec": {"paused": false}}));
+        for (status, wanted) in rows {
+            let wanted = Patch::Status(json!({"status": wanted}));
+            assert_eq!(promote(&rollout(false, status.clone())), std::slice::from_ref(&wanted), "{status}");
+            assert_eq!(promote(&rollout(true, status)), [unpaused.clone(), wanted]);
+        }
+        let full = Patch::Status(json!({"status": {"promoteFull": true}}));
+        let (under_way, done) = (
+            json!({"currentPodHash": "b", "stableRS": "a"}),
+            json!({"currentPodHash": "a", "stableRS": "a"}),
+        );
+        assert_eq!(promote_full(&rollout(false, under_way.clone())), std::slice::from_ref(&full));
+        assert_eq!(promote_full(&rollout(true, under_way)), [unpaused.clone(), full]);
+        assert_eq!(promote_full(&rollout(true, done)), [unpaused]);
+    }
+
+    #[test]
+    fn without_steps_a_promotion_ends_pauses_only() {
+        let blue_green = |status: Value| {
+            Object::from_value(
+                json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
+                "spec": {"strategy": {"blueGreen": {"activeService": "a"}}}, "status": status}),
+            )
+            .expect("a rollout")
+        };
+        assert!(promote(&blue_green(json!({}))).is_empty());
+        let paused = blue_green(json!({"pauseConditions": [{"reason": "BlueGreenPause"}]}));
+        assert_eq!(promote(&paused), [Patch::Status(json!({"status": {"pauseConditions": null}}))]);
+    }
+
+    #[test]
+    fn undo_takes_the_revision_named_or_the_one_before_the_latest() {
+        let mut owner = rollout(false, json!({}));
+        owner.meta.uid = "u".into();
+        let set = |revision: &str, uid: &str| {
+            let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+                "metadata": {"name": revision, "annotations": {REVISION: revision}, "ownerReferences": [
+                    {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": uid, "controller": true}]},
+                "spec": {"template": {"metadata": {"labels": {"a": "b", HASH_LABEL: "x"}}, "spec": {"of": revision}}}});
+            Arc::new(Object::from_value(set).expect("a set"))
+        };
+        let sets = [set("10", "u"), set("9", "u"), set("2", "u"), set("11", "other"), set("none", "u")];
+        let undo = |to| undo_template(&owner, &sets, to);
+        let template = |revision: &str| json!({"metadata": {"labels": {"a": "b"}}, "spec": {"of": revision}});
+        assert_eq!(undo(None), Ok(template("9")));
+        assert_eq!(undo(Some(2)), Ok(template("2")));
+        assert_eq!(undo(Some(11)), Err("unable to find specified revision 11 in history".to_owned()));
+        assert!(undo_template(&owner, &sets[..1], None).is_err());
+    }
+
     #[test]
     fn promote_full_of_a_promoted_rollout_writes_nothing() {
         assert!(promote_full(&rollout(false, json!({"currentPodHash": "a", "stableRS": "a"}))).is_empty());

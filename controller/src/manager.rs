@@ -145,14 +145,29 @@ impl Manager {
     fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
         let key = object.key();
         let known = self.cache.get(&key).is_some_and(|held| held.meta.uid == object.meta.uid);
-        if !self.cache.put(object.clone()) {
+        if !self.learn(&object, seams.now()) {
             return;
         }
         if key.kind == Kind::Rollout && !known && self.is_ours(&object) {
             let message = format!("Rollout resource added to informer: {}/{}", key.namespace, key.name);
             self.record(notice(&object, "RolloutAddedToInformer", message), seams);
         }
-        self.touch(&object, seams.now());
+    }
+
+    /// Takes a version of an object and queues what it concerns. Says whether it was news.
+    fn learn(&mut self, object: &Arc<Object>, now: Time) -> bool {
+        let before = self.cache.get(&object.key()).cloned();
+        if !self.cache.put(object.clone()) {
+            return false;
+        }
+        // A Service that is no longer named must lose our selector.
+        for service in before.iter().flat_map(|before| services_of(before)) {
+            if self.cache.referring_to(&service).next().is_none() {
+                self.queue(service, now);
+            }
+        }
+        self.touch(object, now);
+        true
     }
 
     fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
@@ -186,9 +201,7 @@ impl Manager {
         let mut keys: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
         match key.kind {
             Kind::Rollout => {
-                keys.extend(
-                    crate::cache::references(object).into_iter().filter(|key| key.kind == Kind::Service),
-                );
+                keys.extend(services_of(object));
                 keys.push(key);
             }
             Kind::Service => keys.push(key),
@@ -325,10 +338,8 @@ impl Manager {
     fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
         let Some(key) = self.calls.remove(&call) else { return };
         // Whatever comes back is knowledge, also when the pass that asked is over.
-        if let Answer::Done(Some(object)) = &answer
-            && self.cache.put(object.clone())
-        {
-            self.touch(object, seams.now());
+        if let Answer::Done(Some(object)) = &answer {
+            self.learn(object, seams.now());
         }
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
@@ -419,6 +430,11 @@ impl Manager {
         self.next_call += 1;
         seams.start(id, ApiCall::Record(notice));
     }
+}
+
+/// The Services that a Rollout names.
+fn services_of(object: &Object) -> impl Iterator<Item = Key> {
+    crate::cache::references(object).into_iter().filter(|key| key.kind == Kind::Service)
 }
 
 fn notice(object: &Object, reason: &str, message: String) -> Notice {

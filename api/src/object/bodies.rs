@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Body, Kind, RolloutStatus, Selector, Strings, Template, Text};
+use crate::schema::integer;
 use crate::spec::SpecDocument;
 use crate::time::Stamp;
 
@@ -191,7 +192,7 @@ fn number(map: &mut Map<String, Value>, field: &str, what: &str) -> Result<Optio
     match map.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
-            value.as_i64().map(Some).ok_or_else(|| format!("{what}.{field} must be a whole number"))
+            integer(&value).map(Some).ok_or_else(|| format!("{what}.{field} must be a whole number"))
         }
     }
 }
@@ -223,7 +224,7 @@ pub(super) fn read(kind: &Kind, mut map: Map<String, Value>) -> Result<Body, Str
         Kind::Rollout => {
             let spec = Arc::new(SpecDocument::new(map.remove("spec").unwrap_or(Value::Null)));
             let status = map.remove("status");
-            let has_status = status.is_some();
+            let has_status = status.as_ref().is_some_and(|status| !status.is_null());
             let status = RolloutStatus::from_value(&Value::Object(mapping(status, "status")?));
             Body::Rollout(RolloutBody { spec, status: Arc::new(status), has_status, rest: rest(map) })
         }
@@ -401,7 +402,7 @@ impl PodBody {
 
 impl SetStatus {
     fn read(value: Option<Value>) -> Result<SetStatus, String> {
-        let has_status = value.is_some();
+        let has_status = value.as_ref().is_some_and(|value| !value.is_null());
         let mut map = mapping(value, "status")?;
         let conditions = match map.remove("conditions") {
             Some(Value::Array(all)) => all.into_iter().map(|c| SetCondition(Arc::new(c))).collect(),

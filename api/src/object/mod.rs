@@ -9,6 +9,8 @@ mod bodies;
 mod kind;
 mod meta;
 mod rollout_status;
+#[cfg(test)]
+mod round_trip_tests;
 mod selector;
 mod strings;
 mod template;

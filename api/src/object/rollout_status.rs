@@ -144,8 +144,11 @@ macro_rules! fields {
                 let mut rest = value.as_object().cloned().unwrap_or_default();
                 let mut this = $name::default();
                 $(if let Some(read) = rest.get($json).and_then(<$type as Field>::read) {
+                    // A value in another form than ours (a time with an offset) is kept in that form as well.
+                    if rest.get($json) == Some(&read.write()) {
+                        rest.remove($json);
+                    }
                     this.$field = Some(read);
-                    rest.remove($json);
                 })*
                 this.rest = (!rest.is_empty()).then(|| Arc::new(rest));
                 this
@@ -154,8 +157,15 @@ macro_rules! fields {
             /// The object as JSON, everything that was read included.
             pub fn to_value(&self) -> Value {
                 let mut map = self.rest.as_deref().cloned().unwrap_or_default();
-                $(if let Some(value) = &self.$field {
-                    map.insert($json.to_owned(), value.write());
+                $({
+                    let kept = map.get($json).and_then(<$type as Field>::read);
+                    match &self.$field {
+                        Some(value) if kept.as_ref() == Some(value) => {}
+                        Some(value) => drop(map.insert($json.to_owned(), value.write())),
+                        // It was read and then taken away.
+                        None if kept.is_some() => drop(map.remove($json)),
+                        None => {}
+                    }
                 })*
                 Value::Object(map)
             }

@@ -141,7 +141,8 @@ pub(crate) fn fits(shape: &Shape, value: &Value) -> bool {
     }
 }
 
-/// The whole number a value is, however it is written.
+/// The whole number a value is, however it is written: to Kubernetes `1e3` and `1000.0` are 1000. Everything that
+/// reads numbers asks here.
 pub(crate) fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let float = value.as_f64()?;

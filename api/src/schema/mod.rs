@@ -11,8 +11,9 @@ mod prune;
 mod table;
 mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
+pub(crate) use canonical::integer;
 pub use canonical::{pod_template_hash, steps_hash};
 pub use check::{TypeError, type_errors};
 pub use crd::crd;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::object::{Strings, Text};
 use crate::problem::{Problem, ProblemKind};
+use crate::schema::integer;
 
 /// A field of the manifest that may be absent: its value and where it stands.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl<'v> Field<'v> {
     pub fn int64(&self, found: &mut Findings) -> Option<i64> {
         match self.value {
             Value::Null => None,
-            Value::Number(number) => match number.as_i64().or_else(|| whole(number.as_f64()?)) {
+            Value::Number(_) => match integer(self.value) {
                 Some(number) => Some(number),
                 None => found.wrong_type(self, "must be a whole number that fits into 64 bits"),
             },
@@ -136,13 +137,6 @@ impl<'v> Field<'v> {
         }
         strings
     }
-}
-
-/// A number with an empty fraction, such as `1e3`, is a whole number to Kubernetes too.
-fn whole(number: f64) -> Option<i64> {
-    let small = number.abs() <= 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
-    (small && number.fract() == 0.0).then_some(number as i64)
 }
 
 impl Findings {

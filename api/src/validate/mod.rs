@@ -3,6 +3,7 @@
 //! Nothing here returns early: each rule adds to the findings, so that `lint` shows all of them and the condition
 //! `InvalidSpec` the first. Rules stand in the order in which the reference applies them.
 
+mod among_files;
 mod canary;
 mod field;
 mod names;
@@ -22,6 +23,7 @@ mod warnings;
 
 use serde_json::Value;
 
+pub use self::among_files::{Find, References, references_among};
 pub use self::references::{service_problems, workload_refusal};
 
 use self::field::{Field, Findings};

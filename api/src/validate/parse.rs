@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::field::{Field, Findings};
-use super::numbers::{int_or_percent, pause_seconds};
+use super::numbers::int_or_percent;
+use crate::duration::{PauseSeconds, pause_seconds};
 use crate::object::{Selector, Template, Text};
 use crate::problem::{Problem, ProblemKind};
 use crate::spec::{
@@ -189,7 +190,7 @@ fn pause(field: &Field<'_>, found: &mut Findings) -> Pause {
         }
     }
     match pause_seconds(field.value) {
-        Some(seconds) if seconds >= 0 => {
+        PauseSeconds::Seconds(seconds) if seconds >= 0 => {
             let written = field.value.as_str().map_or_else(|| seconds.to_string(), str::to_owned);
             Pause::Seconds(seconds, written.into())
         }

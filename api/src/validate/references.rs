@@ -19,15 +19,17 @@ pub fn service_problems(
     services: &dyn Fn(&str) -> Option<Arc<Object>>,
 ) -> Vec<Problem> {
     let mut missing = Vec::new();
-    let mut misfits = Vec::new();
+    let mut misfitting = Vec::new();
     for (place, name) in named_services(spec) {
         let path = format!("spec.strategy.{place}");
         match services(&name) {
             None => missing.push(Problem::invalid(path, &*name, format!("service {name:?} not found"))),
-            Some(service) => misfits.extend(misfit(&path, &name, &service, rollout_name, template_labels)),
+            Some(service) => {
+                misfitting.extend(misfits(&path, &name, &service, rollout_name, template_labels))
+            }
         }
     }
-    missing.extend(misfits);
+    missing.extend(misfitting);
     missing
 }
 
@@ -40,7 +42,7 @@ pub fn workload_refusal(spec: &Spec) -> Option<&'static str> {
 }
 
 /// The Services in the order in which the reference looks them up.
-fn named_services(spec: &Spec) -> Vec<(&'static str, String)> {
+pub(super) fn named_services(spec: &Spec) -> Vec<(&'static str, String)> {
     let mut named = Vec::new();
     match &spec.strategy {
         Strategy::BlueGreen(blue_green) => {
@@ -62,7 +64,8 @@ fn named_services(spec: &Spec) -> Vec<(&'static str, String)> {
     named
 }
 
-fn misfit(
+/// Why a Service that is there does not fit.
+pub(super) fn misfits(
     path: &str,
     name: &str,
     service: &Object,

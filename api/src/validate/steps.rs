@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::canary::has_plugins;
 use super::field::{Field, Findings};
 use super::names;
-use super::numbers::pause_seconds;
 use super::strategy::{invalid, invalid_value, required, short};
+use crate::duration::{PauseSeconds, pause_seconds};
 use crate::problem::Problem;
 
 const ONE_KEY: &str =
@@ -80,8 +80,11 @@ fn pause(duration: &Field<'_>, found: &mut Findings) {
     if !duration.is_set() {
         return;
     }
-    // What cannot be read is -1 second to the reference, and so to its message.
-    let seconds = pause_seconds(duration.value).unwrap_or(-1);
+    let seconds = match pause_seconds(duration.value) {
+        PauseSeconds::Seconds(seconds) => seconds,
+        // What cannot be read is -1 second to the reference, and so to its message.
+        PauseSeconds::Invalid | PauseSeconds::Indefinite => -1,
+    };
     if seconds < 0 {
         found.rule(invalid_value(duration, seconds, "Duration needs to be greater than 0"));
     }

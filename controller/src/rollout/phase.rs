@@ -1,7 +1,34 @@
 //! The phase: one word for the whole Rollout, and why.
 
-use tidegate_api::object::RolloutStatus;
+use tidegate_api::object::{Object, RolloutStatus};
 use tidegate_api::spec::{Spec, Strategy};
+
+use crate::names::WORKLOAD_GENERATION;
+
+/// Phase and message as a client tells them, which also sees what the controller has not looked at yet. Nothing for
+/// an object that is no Rollout.
+pub fn phase_as_seen(rollout: &Object) -> Option<(&'static str, String)> {
+    let body = rollout.rollout()?;
+    let (spec, status) = (body.spec.spec(), &body.status);
+    let waiting = |message: &str| Some(("Progressing", message.to_owned()));
+    // Versions before 1.0 wrote a hash here, which may even look like a number; it counts as observed.
+    let observed = status.observed_generation.as_deref().and_then(|text| text.parse::<i64>().ok());
+    if observed.is_some_and(|observed| observed < rollout.meta.generation) {
+        return waiting("waiting for rollout spec update to be observed");
+    }
+    if status.controller_pause == Some(true) && status.pause_conditions().is_empty() {
+        return waiting("waiting for rollout to unpause");
+    }
+    let workload =
+        rollout.meta.annotations.get(WORKLOAD_GENERATION).and_then(|text| text.parse::<i64>().ok());
+    let seen = status.workload_generation.as_deref().and_then(|text| text.parse::<i64>().ok());
+    if let (Some(workload), Some(seen)) = (workload, seen)
+        && workload != seen
+    {
+        return waiting("waiting for rollout spec update to be observed for the reference workload");
+    }
+    Some(phase(spec, status))
+}
 
 /// Phase and message of a status, as the controller writes them.
 pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {

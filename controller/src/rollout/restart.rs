@@ -46,7 +46,9 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
         evicted += 1;
     }
     let settled = draft.spec.canary().is_none() || !is_counting(draft);
-    if needed == evicted && settled {
+    // ARGO: blue-green notes a restart as done in the pass that evicts the last old pods. A disruption budget may still
+    // refuse them, and then they would be forgotten; done is what is gone.
+    if needed == 0 && settled {
         draft.status.restarted_at = Some(at);
     }
     if evicted > 0 {

@@ -482,6 +482,12 @@ mod tests {
         }
 
         #[test]
+        fn a_share_is_the_whole_number_next_to_the_exact_one(percent in 0_i64..=300, n in 0_i64..=1_000_000) {
+            let (down, up) = (share(percent, n, false), share(percent, n, true));
+            prop_assert!(down * 100 <= percent * n && percent * n <= up * 100 && up - down <= 1);
+        }
+
+        #[test]
         fn extreme_numbers_do_not_overflow(n in 0_i64..=i64::from(i32::MAX), weight in 0_i64..=100_000_000, surge in 0_i64..=i64::from(i32::MAX)) {
             let split = approximate(n, weight, 100_000_000, surge);
             prop_assert!(split.canary >= 0 && split.stable >= 0);

@@ -6,3 +6,4 @@ pub mod disruption;
 pub mod gc;
 pub mod patch;
 pub mod store;
+pub mod stored_form;

@@ -12,7 +12,7 @@ use tidegate_controller::edit::{Edit, Misfit};
 use tidegate_controller::plan::Guard;
 use tidegate_controller::seams::ApiError;
 
-use super::admission;
+use super::{admission, stored_form};
 
 /// All objects of the cluster, in their newest version.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -126,6 +126,7 @@ impl Store {
     /// Stores a new object with its status, as if it had been there all along (restored from a backup).
     pub fn place(&mut self, mut object: Object, now: Time) -> Result<Change, ApiError> {
         admission::admit(&mut object);
+        stored_form::bring(None, &mut object);
         admission::check(&object)?;
         let key = object.key();
         if self.objects.contains_key(&key) {
@@ -168,6 +169,7 @@ impl Store {
                 Part::Status => after = admission::only_status(&before, after),
             }
         }
+        stored_form::bring(Some(&before), &mut after);
         if part == Part::Main {
             admission::admit(&mut after);
             admission::check_update(&before, &after)?;
