@@ -1,6 +1,7 @@
 //! Tasks of the repository.
 
 mod crds;
+mod manifests;
 mod reference;
 mod swarm;
 mod test;
@@ -24,6 +25,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes install.yaml, namespace-install.yaml and the Helm chart from deploy/base.
+    Manifests {
+        /// Only look whether the files are current.
+        #[arg(long)]
+        check: bool,
+    },
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
@@ -35,6 +42,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
+        Task::Manifests { check } => manifests::run(check),
         Task::Reference(task) => reference::run(&task),
         Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
