@@ -1,6 +1,7 @@
 //! Tasks of the repository.
 
 mod crds;
+mod image;
 mod manifests;
 mod reference;
 mod swarm;
@@ -33,6 +34,8 @@ enum Task {
     },
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Builds the program of the image and looks whether it is static. Takes minutes.
+    Static,
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
     /// Runs all tests: unit and property tests, scenarios, stories, generated files.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Crds { check } => crds::run(check),
         Task::Manifests { check } => manifests::run(check),
         Task::Reference(task) => reference::run(&task),
+        Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
     };

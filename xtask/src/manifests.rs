@@ -124,7 +124,8 @@ fn build(folder: &Path) -> Result<Vec<Part>, String> {
         }
     }
     for patch in items(&kustomization["patches"]) {
-        let aim = |field: &str| patch["target"][field].as_str().ok_or_else(|| wrong("a target has kind and name"));
+        let aim =
+            |field: &str| patch["target"][field].as_str().ok_or_else(|| wrong("a target has kind and name"));
         let (kind, name) = (aim("kind")?, aim("name")?);
         let part = parts.iter_mut().find(|part| part.is("/kind", kind) && part.is("/metadata/name", name));
         let part = part.ok_or_else(|| wrong(&format!("no {kind} {name}")))?;
@@ -175,7 +176,9 @@ fn templates(cluster: &[Part], namespaced: &[Part]) -> Result<Vec<(String, Strin
         let text = if wide == narrow {
             format!("{HEADER}{wide}")
         } else {
-            format!("{HEADER}{{{{- if .Values.clusterInstall }}}}\n{wide}{{{{- else }}}}\n{narrow}{{{{- end }}}}\n")
+            format!(
+                "{HEADER}{{{{- if .Values.clusterInstall }}}}\n{wide}{{{{- else }}}}\n{narrow}{{{{- end }}}}\n"
+            )
         };
         files.push((file, text));
     }
@@ -279,6 +282,9 @@ mod tests {
     fn only_expressions_that_print_json_lose_their_quotes() {
         assert_eq!(unquoted("a: \"{{ x }}\""), "a: \"{{ x }}\"");
         assert_eq!(unquoted("a: \"{{ x | toJson }}\""), "a: {{ x | toJson }}");
-        assert_eq!(unquoted("- a: \"{{ prepend (x) \\\"y\\\" | toJson }}\""), "- a: {{ prepend (x) \"y\" | toJson }}");
+        assert_eq!(
+            unquoted("- a: \"{{ prepend (x) \\\"y\\\" | toJson }}\""),
+            "- a: {{ prepend (x) \"y\" | toJson }}"
+        );
     }
 }
