@@ -43,6 +43,15 @@ const CHOICES: [(&str, &str, &str); 9] = [
     ("Deployment", "/spec/template/spec/priorityClassName", "{{ .Values.controller.priorityClassName }}"),
 ];
 
+/// The choices that stand for nothing until they are made.
+const OPTIONAL: [&str; 5] = [
+    ".Values.controller.extraArgs",
+    ".Values.controller.nodeSelector",
+    ".Values.controller.tolerations",
+    ".Values.controller.affinity",
+    ".Values.controller.priorityClassName",
+];
+
 /// Writes the files, or says which are not current.
 pub fn run(check: bool) -> Result<(), String> {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
@@ -145,10 +154,6 @@ fn apply(object: &mut Value, operation: &Value) -> Result<(), String> {
     let (parent, key) = path.rsplit_once('/').ok_or_else(|| format!("{path}: not a path"))?;
     let value = operation.get("value").cloned();
     let done = match (op, object.pointer_mut(parent), value) {
-        ("add", Some(Value::Array(list)), Some(value)) if key == "-" => {
-            list.push(value);
-            true
-        }
         ("add", Some(Value::Object(map)), Some(value)) => {
             map.insert(key.to_owned(), value);
             true
@@ -193,18 +198,18 @@ fn template(part: &Part) -> Result<String, String> {
         object["metadata"]["namespace"] = json!("{{ .Release.Namespace }}");
     }
     if kind == "Deployment" {
-        let args = &mut object["spec"]["template"]["spec"]["containers"][0]["args"];
+        let container = &mut object["spec"]["template"]["spec"]["containers"][0];
         let mut extra = ".Values.controller.extraArgs".to_owned();
         // What the scope asks for comes first, so that the user's own flags win.
-        for own in items(args).iter().rev() {
+        for own in items(&container["args"]).iter().rev() {
             extra = format!("prepend ({extra}) {own}");
         }
-        *args = json!(format!("{{{{ {extra} | toJson }}}}"));
+        container["args"] = json!(format!("{{{{ {extra} | toJson }}}}"));
     }
     for (_, path, expression) in CHOICES.iter().filter(|choice| choice.0 == kind) {
         apply(&mut object, &json!({"op": "add", "path": path, "value": expression}))?;
     }
-    Ok(to_yaml(&object).lines().map(|line| unquoted(line) + "\n").collect())
+    Ok(to_yaml(&object).lines().map(|line| optional(&unquoted(line))).collect())
 }
 
 /// The line without the quotes around an expression that prints JSON itself.
@@ -212,6 +217,19 @@ fn unquoted(line: &str) -> String {
     let bare = line.find("\"{{").filter(|_| line.ends_with("| toJson }}\""));
     let bare = bare.and_then(|at| Some((at, serde_json::from_str::<String>(&line[at..]).ok()?)));
     bare.map_or_else(|| line.to_owned(), |(at, expression)| format!("{}{expression}", &line[..at]))
+}
+
+/// The line under a condition where it prints what is usually empty. An API server drops empty fields, and whoever
+/// compares what is applied with what is there would see a difference for ever.
+fn optional(line: &str) -> String {
+    let Some(value) = OPTIONAL.iter().find(|value| line.contains(&format!("{{{{ {value} "))) else {
+        return format!("{line}\n");
+    };
+    let field = line.trim_start_matches([' ', '-']);
+    let indent = " ".repeat(line.len() - field.len());
+    // The first field of an item leaves the dash behind, for the next one.
+    let dash = line.trim_start().starts_with('-').then(|| format!("{}-\n", &indent[2..])).unwrap_or_default();
+    format!("{dash}{indent}{{{{- if {value} }}}}\n{indent}{field}\n{indent}{{{{- end }}}}\n")
 }
 
 fn chart() -> String {
@@ -269,13 +287,33 @@ mod tests {
             Ok(json!({"kind": "B", "args": [], "deep": {"x": 1}})),
         );
         check(
-            json!({"op": "add", "path": "/args/-", "value": 1}),
-            Ok(json!({"kind": "A", "args": [1], "deep": {"x": 1}})),
+            json!({"op": "add", "path": "/deep/y", "value": 2}),
+            Ok(json!({"kind": "A", "args": [], "deep": {"x": 1, "y": 2}})),
         );
+        check(json!({"op": "add", "path": "/args/-", "value": 1}), missing("add /args/-"));
         check(json!({"op": "remove", "path": "/deep/x"}), Ok(json!({"kind": "A", "args": [], "deep": {}})));
         check(json!({"op": "replace", "path": "/kinds", "value": "B"}), missing("replace /kinds"));
         check(json!({"op": "remove", "path": "/deep/y"}), missing("remove /deep/y"));
         check(json!({"op": "move", "path": "/deep/x"}), missing("move /deep/x"));
+    }
+
+    #[test]
+    fn a_choice_not_made_leaves_no_empty_field() {
+        let check = |line: &str, want: &str| assert_eq!(optional(line), want);
+        check(
+            "  a: {{ .Values.controller.resources | toJson }}",
+            "  a: {{ .Values.controller.resources | toJson }}\n",
+        );
+        check(
+            "  a: {{ .Values.controller.affinity | toJson }}",
+            "  {{- if .Values.controller.affinity }}\n  a: {{ .Values.controller.affinity | toJson }}\n  {{- end }}\n",
+        );
+        check(
+            "  - a: {{ .Values.controller.extraArgs | toJson }}",
+            "  -\n    {{- if .Values.controller.extraArgs }}\n    a: {{ .Values.controller.extraArgs | toJson }}\n    {{- end }}\n",
+        );
+        let always = "- a: {{ prepend (.Values.controller.extraArgs) \"x\" | toJson }}";
+        check(always, &format!("{always}\n"));
     }
 
     #[test]
