@@ -1,9 +1,14 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
-//! Exit codes: 0 as expected; 1 an expectation failed; 2 wrong use or unreadable input.
+//! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
+//! outside failed.
 
+mod controller;
+mod glob;
 mod input;
 mod lint;
+mod output;
+mod progress;
 mod simulate;
 mod test;
 
@@ -21,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the controller on a cluster.
+    Controller(controller::Controller),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
     /// Plays every scenario under a directory and compares the traces with the snapshots.
@@ -35,10 +42,12 @@ enum Exit {
     AsExpected = 0,
     Failed = 1,
     Unreadable = 2,
+    OutsideFailed = 3,
 }
 
 fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
+        Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),

@@ -1,15 +1,19 @@
 //! Playing a script in an invented cluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Value, json};
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
+use tidegate_controller::sabotage::Sabotage;
 
 use crate::cluster::store::Part;
+use crate::invariants::{Violation, Watchdog};
+use crate::reference::{Place, Record};
 use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
-use crate::trace::{Line, Trace, render};
-use crate::world::{Action, Rest, World, WorldConfig};
+use crate::trace::{Line, Trace, clock, render};
+use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
 const SETTLING: Span = Span::seconds(3600);
@@ -35,8 +39,32 @@ pub struct Outcome {
     pub writes: u64,
     /// One number that stands for everything that happened.
     pub hash: u64,
-    /// What did not come as `then` says.
-    pub failures: Vec<String>,
+    /// How many times an invariant was asked.
+    pub checks: u64,
+    /// The first violation of each invariant.
+    pub violations: Vec<Violation>,
+    /// What did not come as it should: refused objects, moments that never came, what `then` says, invariants.
+    pub failures: Vec<Failure>,
+    begin: Time,
+    record: Record,
+}
+
+/// Something that did not come as it should.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The line of the scenario that asks for it; 0 when none does.
+    pub line: usize,
+    /// What came instead.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.message),
+            line => write!(f, "line {line}: {}", self.message),
+        }
+    }
 }
 
 impl Outcome {
@@ -45,65 +73,156 @@ impl Outcome {
         render(&self.lines)
     }
 
-    /// The run as data.
+    /// The sequence of distinct values that each independent thing took, from the first object on: the tracks that
+    /// recordings of the incumbent hold.
+    pub fn milestones(&self) -> BTreeMap<String, Vec<Value>> {
+        self.record.tracks(&Place::default())
+    }
+
+    /// The run as data; `docs/output.md` tells the shape.
     pub fn to_value(&self) -> Value {
+        let violation = |violation: &Violation| {
+            let objects: Vec<String> = violation.objects.iter().map(named).collect();
+            json!({"at_ms": violation.at.since(self.begin).0, "id": violation.id, "objects": objects,
+                "message": violation.message})
+        };
         json!({
             "scenario": self.scenario, "seed": self.seed, "ends": self.ends, "at_rest": self.at_rest,
             "simulated_seconds": self.simulated.0 / 1000,
             "events": self.lines.iter().map(Line::to_value).collect::<Vec<_>>(),
-            "writes": self.writes, "hash": format!("{:016x}", self.hash), "failures": self.failures,
+            "milestones": self.milestones(),
+            // Nobody uses the invented cluster yet.
+            "users": null,
+            "invariants": {"checks": self.checks,
+                "violations": self.violations.iter().map(violation).collect::<Vec<_>>()},
+            "writes": self.writes, "hash": format!("{:016x}", self.hash),
         })
     }
 }
 
-/// Plays a script to its end.
+/// `invariant S13 broken at 00:00:05 by Rollout web: a paused Rollout moves to another step`.
+fn broken(violation: &Violation, begin: Time) -> String {
+    let at = match violation.at.since(begin) {
+        before if before.0 < 0 => "before the beginning".to_owned(),
+        at => format!("at {}", clock(at)),
+    };
+    let objects: Vec<String> = violation.objects.iter().map(named).collect();
+    let by = if objects.is_empty() { String::new() } else { format!(" by {}", objects.join(", ")) };
+    format!("invariant {} broken {at}{by}: {}", violation.id, violation.message)
+}
+
+fn named(key: &Key) -> String {
+    format!("{} {}", key.kind.name(), key.name)
+}
+
+/// What a scenario does not say, and is for tests only.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Setup {
+    /// What goes wrong between the controller and the API server.
+    pub interventions: Interventions,
+    /// A guard of the controller that is taken away.
+    pub sabotage: Option<Sabotage>,
+    /// Leaves trace and milestones out. `never` is not judged then: it is held to the trace.
+    pub silent: bool,
+}
+
+/// A script that was lived through, with the world at its end.
+pub struct Life {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The world at the end.
+    pub world: World,
+}
+
+/// Plays a script to its end, with every invariant watching.
 pub fn play(script: &Script) -> Outcome {
-    Stage::new(script).play()
+    play_with(script, Setup::default())
+}
+
+/// Plays a script under unusual conditions.
+pub fn play_with(script: &Script, setup: Setup) -> Outcome {
+    live(script, setup).outcome
+}
+
+/// Plays a script and keeps the world.
+pub fn live(script: &Script, setup: Setup) -> Life {
+    Stage::new(script, setup).play()
+}
+
+/// Everybody who watches a play.
+struct Watch {
+    trace: Trace,
+    /// Whether the trace is told already; the first deployment of a settled scenario is not.
+    telling: bool,
+    silent: bool,
+    watchdog: Watchdog,
+    record: Record,
+}
+
+impl Observer for Watch {
+    fn saw(&mut self, world: &World, what: &Happened<'_>) {
+        self.watchdog.saw(world, what);
+        if !self.silent {
+            self.record.saw(world, what);
+        }
+        if self.telling && !self.silent {
+            self.trace.saw(world, what);
+        }
+    }
 }
 
 struct Stage<'a> {
     script: &'a Script,
     world: World,
-    trace: Trace,
+    watch: Watch,
     begin: Time,
     limit: Time,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
 }
 
 impl<'a> Stage<'a> {
-    fn new(script: &'a Script) -> Stage<'a> {
-        let config = WorldConfig { seed: script.seed, pods: script.pods.clone(), ..WorldConfig::default() };
+    fn new(script: &'a Script, setup: Setup) -> Stage<'a> {
+        let mut config = WorldConfig {
+            seed: script.seed,
+            pods: script.pods.clone(),
+            interventions: setup.interventions,
+            ..WorldConfig::default()
+        };
+        config.settings.sabotage = setup.sabotage;
         let mut world = World::new(config);
-        let mut failures = Vec::new();
         // A controller that has looked around before the first object comes.
         let limit = world.now().plus(SETTLING);
         world.run_to_rest(limit, &mut ());
-        let mut trace = Trace::new(&world);
-        let limit = world.now().plus(SETTLING);
+        let (begin, limit) = (world.now(), world.now().plus(SETTLING));
+        let mut watch = Watch {
+            trace: Trace::new(&world),
+            telling: !script.settled,
+            silent: setup.silent,
+            watchdog: Watchdog::default(),
+            record: Record::new(begin),
+        };
+        let mut failures = Vec::new();
         for object in &script.given {
-            let name = format!("{} {}", object.kind.name(), object.meta.name);
-            let made = if script.settled {
-                world.user(Action::Create(object.clone()), &mut ())
-            } else {
-                world.user(Action::Create(object.clone()), &mut trace)
-            };
-            if let Err(why) = made {
-                failures.push(format!("given: {name} was refused: {why}"));
+            if let Err(why) = world.user(Action::Create(object.clone()), &mut watch) {
+                watch.record.note(format!("create {} refused {why}", object.kind.name()));
+                failures.push(failure(format!("given: {} was refused: {why}", named(&object.key()))));
             }
         }
         if script.settled {
-            let rest = world.run_to_rest(limit, &mut ());
-            if rest != Rest::AtRest {
-                failures.push(format!("the first deployment did not come to rest within 1h ({rest:?})"));
+            let rest = world.run_to_rest(limit, &mut watch);
+            match rest {
+                Rest::AtRest => watch.watchdog.at_rest(&world),
+                Rest::TimedOut | Rest::Livelock => failures
+                    .push(failure(format!("the first deployment did not come to rest within 1h ({rest:?})"))),
             }
-            trace = Trace::new(&world);
+            (watch.trace, watch.telling) = (Trace::new(&world), true);
         }
         let begin = world.now();
         let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
-        Stage { script, world, trace, begin, limit, failures }
+        Stage { script, world, watch, begin, limit, failures }
     }
 
-    fn play(mut self) -> Outcome {
+    fn play(mut self) -> Life {
         for entry in &self.script.when {
             if !self.wait_for(entry) {
                 break;
@@ -111,20 +230,27 @@ impl<'a> Stage<'a> {
             self.act(&entry.verb);
         }
         let rest = self.come_to_rest();
-        self.trace.finish(&self.world);
+        self.watch.trace.finish(&self.world);
         let ends = self.ends();
         self.judge(rest, &ends);
-        Outcome {
+        let violations = self.watch.watchdog.violations().to_vec();
+        self.failures.extend(violations.iter().map(|violation| failure(broken(violation, self.begin))));
+        let outcome = Outcome {
             scenario: self.script.name.clone(),
             seed: self.script.seed,
-            lines: self.trace.lines().to_vec(),
+            lines: self.watch.trace.lines().to_vec(),
             ends,
             at_rest: rest == Rest::AtRest,
             simulated: self.world.now().since(self.begin),
             writes: self.world.call_counts().writes,
             hash: self.world.chain(),
+            checks: self.watch.watchdog.checks(),
+            violations,
             failures: self.failures,
-        }
+            begin: self.begin,
+            record: self.watch.record,
+        };
+        Life { outcome, world: self.world }
     }
 
     /// Lets the world go on until the moment of an entry; says whether it came.
@@ -137,8 +263,13 @@ impl<'a> Stage<'a> {
                 at <= limit && self.go_to(at)
             }
             Moment::Once(condition) => {
-                let ended = self.world.run_while(limit, &mut self.trace, |world| !condition.holds(world));
-                ended.is_none() || condition.holds(&self.world)
+                let ended = self.world.run_while(limit, &mut self.watch, |world| !condition.holds(world));
+                if ended == Some(Rest::AtRest) {
+                    self.watch.watchdog.at_rest(&self.world);
+                }
+                let came = ended.is_none() || condition.holds(&self.world);
+                self.watch.record.note(if came { "wait ok" } else { "wait timed out" });
+                came
             }
         };
         if !came {
@@ -146,7 +277,7 @@ impl<'a> Stage<'a> {
                 Moment::Once(condition) => format!("what is waited for never came: {condition}"),
                 Moment::At(_) | Moment::Next => "its time lies after the end".to_owned(),
             };
-            self.failures.push(format!("line {}: {what}", entry.line));
+            self.failures.push(Failure { line: entry.line, message: what });
             return false;
         }
         let then = self.world.now().plus(entry.after);
@@ -154,13 +285,23 @@ impl<'a> Stage<'a> {
     }
 
     fn go_to(&mut self, then: Time) -> bool {
-        then <= self.world.now() || self.world.run_until(then, &mut self.trace) != Rest::Livelock
+        if then <= self.world.now() {
+            return true;
+        }
+        let rest = self.world.run_until(then, &mut self.watch);
+        if rest == Rest::AtRest {
+            self.watch.watchdog.at_rest(&self.world);
+        }
+        rest != Rest::Livelock
     }
 
     /// To the end; for plain manifests endless pauses are promoted on the way.
     fn come_to_rest(&mut self) -> Rest {
         loop {
-            let rest = self.world.run_to_rest(self.limit, &mut self.trace);
+            let rest = self.world.run_to_rest(self.limit, &mut self.watch);
+            if rest == Rest::AtRest {
+                self.watch.watchdog.at_rest(&self.world);
+            }
             let (Rest::AtRest, Some(after)) = (rest, self.script.promote_after) else { return rest };
             let paused: Vec<String> = self
                 .world
@@ -189,60 +330,73 @@ impl<'a> Stage<'a> {
     }
 
     fn judge(&mut self, rest: Rest, ends: &BTreeMap<String, String>) {
+        let then = &self.script.then;
+        let wrong = |message: String| Failure { line: then.line, message };
         match rest {
             Rest::AtRest => {}
             Rest::TimedOut => self
                 .failures
-                .push(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000)),
+                .push(wrong(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000))),
             Rest::Livelock => {
-                self.failures.push("so many events in one second that they never end".to_owned())
+                self.failures.push(wrong("so many events in one second that they never end".to_owned()));
             }
         }
-        for (rollout, wanted) in &self.script.then.ends {
+        for (rollout, wanted) in &then.ends {
             let concerned = ends.iter().filter(|(name, _)| rollout.is_empty() || *name == rollout);
             let mut found = 0;
             for (name, phase) in concerned {
                 found += 1;
                 if phase != wanted {
-                    self.failures.push(format!("{name} ends {phase}, not {wanted}"));
+                    self.failures.push(wrong(format!("{name} ends {phase}, not {wanted}")));
                 }
             }
             if found == 0 {
                 self.failures
-                    .push(format!("there is no Rollout {rollout} at the end that could be {wanted}"));
+                    .push(wrong(format!("there is no Rollout {rollout} at the end that could be {wanted}")));
             }
         }
-        for never in &self.script.then.never {
-            let broken = self.trace.weights(&never.rollout).find(|(weight, _)| never.weight.holds(*weight));
+        for never in &then.never {
+            let mut weights = self.watch.trace.weights(&never.rollout);
+            let broken = weights.find(|(weight, _)| never.weight.holds(*weight));
             if let Some((weight, at)) = broken {
-                self.failures.push(format!(
+                self.failures.push(wrong(format!(
                     "{}: weight was {weight} after {} seconds, which may never be {}",
                     never.rollout,
                     at.0 / 1000,
                     never.weight
-                ));
+                )));
             }
         }
     }
 
     fn act(&mut self, verb: &Verb) {
-        let (said, actions) = match self.writes(verb) {
-            (said, Ok(actions)) => (said, actions),
-            (said, Err(why)) => return self.trace.tell(&self.world, "user", said, format!("refused: {why}")),
+        let (said, actions) = self.writes(verb);
+        let word = said.split([' ', ':']).next().unwrap_or("").to_owned();
+        let actions = match actions {
+            Ok(actions) => actions,
+            Err(why) => {
+                self.watch.record.note(format!("{word} refused: {why}"));
+                return self.watch.trace.tell(&self.world, "user", said, format!("refused: {why}"));
+            }
         };
-        self.trace.tell(&self.world, "user", said, "");
+        self.watch.trace.tell(&self.world, "user", said, "");
+        let mut went = "ok".to_owned();
         for action in actions {
-            if let Err(why) = self.world.user(action, &mut self.trace) {
-                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            if let Err(why) = self.world.user(action, &mut self.watch) {
+                self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
+                went = format!("refused {why}");
             }
         }
         match verb {
             Verb::Ready { rollout, side, count, ready } => self.set_ready(rollout, *side, *count, *ready),
             Verb::RestartController => {
-                self.world.crash(&mut self.trace);
-                self.world.restart(&mut self.trace);
+                self.world.crash(&mut self.watch);
+                self.world.restart(&mut self.watch);
             }
             _ => {}
+        }
+        if !matches!(verb, Verb::Note(_)) {
+            self.watch.record.note(format!("{word} {went}"));
         }
     }
 
@@ -347,11 +501,15 @@ impl<'a> Stage<'a> {
         pods.sort();
         pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
         for pod in pods {
-            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.trace) {
-                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.watch) {
+                self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
             }
         }
     }
+}
+
+fn failure(message: String) -> Failure {
+    Failure { line: 0, message }
 }
 
 fn names(objects: &[Object]) -> String {

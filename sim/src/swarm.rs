@@ -122,7 +122,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::NoRest(rest) => write!(f, "no rest: {rest:?}"),
-            Failure::Broken(Violation { id, at, message }) => write!(f, "{id} at {}: {message}", at.stamp()),
+            Failure::Broken(Violation { id, at, message, .. }) => {
+                write!(f, "{id} at {}: {message}", at.stamp())
+            }
         }
     }
 }
