@@ -228,7 +228,8 @@ fn optional(line: &str) -> String {
     let field = line.trim_start_matches([' ', '-']);
     let indent = " ".repeat(line.len() - field.len());
     // The first field of an item leaves the dash behind, for the next one.
-    let dash = line.trim_start().starts_with('-').then(|| format!("{}-\n", &indent[2..])).unwrap_or_default();
+    let is_item = line.trim_start().starts_with('-');
+    let dash = if is_item { format!("{}-\n", &indent[2..]) } else { String::new() };
     format!("{dash}{indent}{{{{- if {value} }}}}\n{indent}{field}\n{indent}{{{{- end }}}}\n")
 }
 
