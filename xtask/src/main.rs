@@ -1,6 +1,8 @@
 //! Tasks of the repository.
 
 mod crds;
+mod image;
+mod manifests;
 mod reference;
 mod swarm;
 mod test;
@@ -24,8 +26,16 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes install.yaml, namespace-install.yaml and the Helm chart from deploy/base.
+    Manifests {
+        /// Only look whether the files are current.
+        #[arg(long)]
+        check: bool,
+    },
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Builds the program of the image and looks whether it is static. Takes minutes.
+    Static,
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
     /// Runs all tests: unit and property tests, scenarios, stories, generated files.
@@ -35,7 +45,9 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
+        Task::Manifests { check } => manifests::run(check),
         Task::Reference(task) => reference::run(&task),
+        Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
     };
