@@ -1,18 +1,24 @@
 //! Playing a script in an invented cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
+use tidegate_controller::sabotage::Sabotage;
+use tidegate_controller::seams::ApiError;
 
 use crate::cluster::store::Part;
-use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
+use crate::invariants::{Violation, Watchdog};
+use crate::scenario::{Entry, Moment, Patch, Script, Side, Simple, Verb, verbs};
 use crate::trace::{Line, Trace, render};
-use crate::world::{Action, Rest, World, WorldConfig};
+use crate::world::{Action, Happened, Leak, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
 const SETTLING: Span = Span::seconds(3600);
+/// More endless pauses than that are never promoted.
+const MOST_PROMOTED: usize = 100;
 /// A story ends at the latest after this time, if it does not say so itself.
 const LONGEST: Span = Span::seconds(24 * 3600);
 
@@ -35,8 +41,38 @@ pub struct Outcome {
     pub writes: u64,
     /// One number that stands for everything that happened.
     pub hash: u64,
-    /// What did not come as `then` says.
+    /// What did not come as `then` says, and the invariant that did not hold.
     pub failures: Vec<String>,
+    /// The invariant that did not hold, if there is one.
+    pub violation: Option<Violation>,
+    /// Whether a version was really rolled out, or an update that was found under way went on.
+    pub updated: bool,
+    /// Endless pauses that were promoted, because the script says so: as entries that do the same.
+    pub promoted: Vec<Entry>,
+    /// What it took.
+    pub effort: Effort,
+}
+
+/// What it took to play a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// Events of the world.
+    pub events: u64,
+    /// Passes of the last controller.
+    pub passes: u64,
+    /// Questions that invariants answered.
+    pub checks: u64,
+}
+
+/// What is not said in a scenario, and is for tests only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Setup {
+    /// A guard of the controller that is taken away.
+    pub sabotage: Option<Sabotage>,
+    /// A source of chance that no seed governs.
+    pub leak: Option<Leak>,
+    /// Leaves the trace out, which costs more than everything else.
+    pub silent: bool,
 }
 
 impl Outcome {
@@ -58,49 +94,116 @@ impl Outcome {
 
 /// Plays a script to its end.
 pub fn play(script: &Script) -> Outcome {
-    Stage::new(script).play()
+    play_with(script, Setup::default())
 }
 
-struct Stage<'a> {
+/// Plays a script to its end in a world that is set up for a test.
+pub fn play_with(script: &Script, setup: Setup) -> Outcome {
+    play_before(script, setup, ())
+}
+
+/// The same before somebody who watches.
+pub fn play_before(script: &Script, setup: Setup, spectator: impl Observer) -> Outcome {
+    Stage::new(script, setup, spectator).play()
+}
+
+struct Stage<'a, S> {
     script: &'a Script,
     world: World,
-    trace: Trace,
+    eyes: Eyes<S>,
     begin: Time,
     limit: Time,
+    /// The revision and the stable version of each Rollout at the beginning.
+    first: BTreeMap<Key, (i64, Text)>,
+    promoted: Vec<Entry>,
     failures: Vec<String>,
 }
 
-impl<'a> Stage<'a> {
-    fn new(script: &'a Script) -> Stage<'a> {
-        let config = WorldConfig { seed: script.seed, pods: script.pods.clone(), ..WorldConfig::default() };
-        let mut world = World::new(config);
-        let mut failures = Vec::new();
-        // A controller that has looked around before the first object comes.
-        let limit = world.now().plus(SETTLING);
-        world.run_to_rest(limit, &mut ());
-        let mut trace = Trace::new(&world);
-        let limit = world.now().plus(SETTLING);
-        for object in &script.given {
-            let name = format!("{} {}", object.kind.name(), object.meta.name);
-            let made = if script.settled {
-                world.user(Action::Create(object.clone()), &mut ())
-            } else {
-                world.user(Action::Create(object.clone()), &mut trace)
-            };
-            if let Err(why) = made {
-                failures.push(format!("given: {name} was refused: {why}"));
-            }
+/// Everybody who watches.
+struct Eyes<S> {
+    trace: Option<Trace>,
+    watchdog: Watchdog,
+    spectator: S,
+}
+
+impl<S: Observer> Observer for Eyes<S> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>) {
+        if let Some(trace) = &mut self.trace {
+            trace.saw(world, what);
         }
-        if script.settled {
-            let rest = world.run_to_rest(limit, &mut ());
-            if rest != Rest::AtRest {
-                failures.push(format!("the first deployment did not come to rest within 1h ({rest:?})"));
-            }
-            trace = Trace::new(&world);
-        }
+        self.watchdog.saw(world, what);
+        self.spectator.saw(world, what);
+    }
+}
+
+impl<'a, S: Observer> Stage<'a, S> {
+    fn new(script: &'a Script, setup: Setup, spectator: S) -> Stage<'a, S> {
+        let mut config = WorldConfig {
+            seed: script.seed,
+            pods: script.pods.clone(),
+            watch_lag: script.watch_lag,
+            ..WorldConfig::default()
+        };
+        config.settings.sabotage = setup.sabotage;
+        config.interventions.leak = setup.leak;
+        let world = World::without_controller(config);
         let begin = world.now();
-        let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
-        Stage { script, world, trace, begin, limit, failures }
+        let eyes = Eyes { trace: None, watchdog: Watchdog::default(), spectator };
+        let (first, promoted, failures) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut stage = Stage { script, world, eyes, begin, limit: begin, first, promoted, failures };
+        stage.set_up(setup.silent);
+        stage
+    }
+
+    /// From an empty cluster to the beginning of the story.
+    fn set_up(&mut self, silent: bool) {
+        let told = |world: &World| (!silent).then(|| Trace::new(world));
+        // Objects with an identity were there before the controller: they are taken over as they stand.
+        let found = self.script.given.iter().any(|object| !object.meta.uid.is_empty());
+        if found {
+            self.give(|world, object, eyes| world.place(object, eyes).map(drop));
+        }
+        self.world.restart(&mut self.eyes);
+        let limit = self.world.now().plus(SETTLING);
+        if !found {
+            // A controller that has looked around before the first object comes.
+            self.world.run_to_rest(limit, &mut self.eyes);
+        }
+        self.eyes.trace = if self.script.settled { None } else { told(&self.world) };
+        let limit = self.world.now().plus(SETTLING);
+        if !found {
+            self.give(|world, object, eyes| world.user(Action::Create(object), eyes).map(drop));
+        }
+        if self.script.settled {
+            let rest = self.world.run_to_rest(limit, &mut self.eyes);
+            if rest == Rest::AtRest {
+                self.eyes.watchdog.at_rest(&self.world);
+            } else {
+                self.failures.push(format!("the first deployment did not come to rest within 1h ({rest:?})"));
+            }
+            self.eyes.trace = told(&self.world);
+        }
+        self.begin = self.world.now();
+        self.limit = self.begin.plus(self.script.then.within.unwrap_or(LONGEST));
+        self.first = self.versions();
+    }
+
+    fn give(&mut self, make: impl Fn(&mut World, Object, &mut Eyes<S>) -> Result<(), ApiError>) {
+        for object in &self.script.given {
+            let name = format!("{} {}", object.kind.name(), object.meta.name);
+            if let Err(why) = make(&mut self.world, object.clone(), &mut self.eyes) {
+                self.failures.push(format!("given: {name} was refused: {why}"));
+            }
+        }
+    }
+
+    fn versions(&self) -> BTreeMap<Key, (i64, Text)> {
+        let rollouts = self.world.store().of_kind(&Kind::Rollout);
+        let version = |object: &Object| {
+            let stable = object.rollout().map_or("", |body| body.status.stable_hash());
+            (verbs::revision(object), Text::from(stable))
+        };
+        rollouts.map(|object| (object.key(), version(object))).collect()
     }
 
     fn play(mut self) -> Outcome {
@@ -111,13 +214,21 @@ impl<'a> Stage<'a> {
             self.act(&entry.verb);
         }
         let rest = self.come_to_rest();
-        self.trace.finish(&self.world);
+        if let Some(trace) = &mut self.eyes.trace {
+            trace.finish(&self.world);
+        }
         let ends = self.ends();
         self.judge(rest, &ends);
+        let passes = self.world.controller().map_or(0, |controller| controller.manager.stats().passes);
+        let now = self.versions();
         Outcome {
             scenario: self.script.name.clone(),
             seed: self.script.seed,
-            lines: self.trace.lines().to_vec(),
+            violation: self.eyes.watchdog.violation().cloned(),
+            updated: now.iter().any(|(key, version)| self.first.get(key) != Some(version)),
+            promoted: self.promoted,
+            effort: Effort { events: self.world.events(), passes, checks: self.eyes.watchdog.checks() },
+            lines: self.eyes.trace.map_or(Vec::new(), |trace| trace.lines().to_vec()),
             ends,
             at_rest: rest == Rest::AtRest,
             simulated: self.world.now().since(self.begin),
@@ -137,7 +248,7 @@ impl<'a> Stage<'a> {
                 at <= limit && self.go_to(at)
             }
             Moment::Once(condition) => {
-                let ended = self.world.run_while(limit, &mut self.trace, |world| !condition.holds(world));
+                let ended = self.world.run_while(limit, &mut self.eyes, |world| !condition.holds(world));
                 ended.is_none() || condition.holds(&self.world)
             }
         };
@@ -154,30 +265,47 @@ impl<'a> Stage<'a> {
     }
 
     fn go_to(&mut self, then: Time) -> bool {
-        then <= self.world.now() || self.world.run_until(then, &mut self.trace) != Rest::Livelock
+        if then <= self.world.now() {
+            return true;
+        }
+        let rest = self.world.run_until(then, &mut self.eyes);
+        if rest == Rest::AtRest {
+            self.eyes.watchdog.at_rest(&self.world);
+        }
+        rest != Rest::Livelock
+    }
+
+    fn tell(&mut self, who: &str, what: impl Into<String>, detail: impl Into<String>) {
+        if let Some(trace) = &mut self.eyes.trace {
+            trace.tell(&self.world, who, what, detail);
+        }
     }
 
     /// To the end; for plain manifests endless pauses are promoted on the way.
     fn come_to_rest(&mut self) -> Rest {
         loop {
-            let rest = self.world.run_to_rest(self.limit, &mut self.trace);
+            let rest = self.world.run_to_rest(self.limit, &mut self.eyes);
+            if rest == Rest::AtRest {
+                self.eyes.watchdog.at_rest(&self.world);
+            }
             let (Rest::AtRest, Some(after)) = (rest, self.script.promote_after) else { return rest };
-            let paused: Vec<String> = self
-                .world
-                .store()
-                .of_kind(&Kind::Rollout)
-                .filter(|object| {
-                    object.rollout().is_some_and(|body| !body.status.pause_conditions().is_empty())
-                })
-                .map(|object| object.meta.name.to_string())
-                .collect();
+            let is_held = |object: &&Arc<Object>| {
+                object
+                    .rollout()
+                    .is_some_and(|body| body.spec.spec().paused || !body.status.pause_conditions().is_empty())
+            };
+            let held = self.world.store().of_kind(&Kind::Rollout).filter(is_held);
+            let held: Vec<String> = held.map(|object| object.meta.name.to_string()).collect();
             let then = self.world.now().plus(after);
-            if paused.is_empty() || then > self.limit {
+            if held.is_empty() || then > self.limit || self.promoted.len() >= MOST_PROMOTED {
                 return rest;
             }
             self.go_to(then);
-            for name in paused {
-                self.act(&Verb::Simple(crate::scenario::Simple::Promote, name));
+            for name in held {
+                let verb = Verb::Simple(Simple::Promote, name);
+                self.act(&verb);
+                let moment = Moment::At(then.since(self.begin));
+                self.promoted.push(Entry { moment, after: Span::ZERO, verb, line: 0 });
             }
         }
     }
@@ -189,6 +317,10 @@ impl<'a> Stage<'a> {
     }
 
     fn judge(&mut self, rest: Rest, ends: &BTreeMap<String, String>) {
+        if let Some(violation) = self.eyes.watchdog.violation() {
+            let seconds = violation.at.since(self.begin).0 / 1000;
+            self.failures.push(format!("{} after {seconds} seconds: {}", violation.id, violation.message));
+        }
         match rest {
             Rest::AtRest => {}
             Rest::TimedOut => self
@@ -213,7 +345,9 @@ impl<'a> Stage<'a> {
             }
         }
         for never in &self.script.then.never {
-            let broken = self.trace.weights(&never.rollout).find(|(weight, _)| never.weight.holds(*weight));
+            let trace = self.eyes.trace.as_ref();
+            let mut weights = trace.into_iter().flat_map(|trace| trace.weights(&never.rollout));
+            let broken = weights.find(|(weight, _)| never.weight.holds(*weight));
             if let Some((weight, at)) = broken {
                 self.failures.push(format!(
                     "{}: weight was {weight} after {} seconds, which may never be {}",
@@ -228,20 +362,22 @@ impl<'a> Stage<'a> {
     fn act(&mut self, verb: &Verb) {
         let (said, actions) = match self.writes(verb) {
             (said, Ok(actions)) => (said, actions),
-            (said, Err(why)) => return self.trace.tell(&self.world, "user", said, format!("refused: {why}")),
+            (said, Err(why)) => return self.tell("user", said, format!("refused: {why}")),
         };
-        self.trace.tell(&self.world, "user", said, "");
+        let who = if matches!(verb, Verb::Fault(_)) { "fault" } else { "user" };
+        self.tell(who, said, "");
         for action in actions {
-            if let Err(why) = self.world.user(action, &mut self.trace) {
-                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            if let Err(why) = self.world.user(action, &mut self.eyes) {
+                self.tell("user", "refused", why.to_string());
             }
         }
         match verb {
             Verb::Ready { rollout, side, count, ready } => self.set_ready(rollout, *side, *count, *ready),
             Verb::RestartController => {
-                self.world.crash(&mut self.trace);
-                self.world.restart(&mut self.trace);
+                self.world.crash(&mut self.eyes);
+                self.world.restart(&mut self.eyes);
             }
+            Verb::Fault(fault) => fault.befall(&mut self.world),
             _ => {}
         }
     }
@@ -305,6 +441,7 @@ impl<'a> Stage<'a> {
                 (format!("{said} {name}"), rollout(name).map(|_| Vec::new()))
             }
             Verb::RestartController => ("restart_controller".to_owned(), Ok(Vec::new())),
+            Verb::Fault(fault) => (fault.said(), Ok(Vec::new())),
             Verb::Note(text) => (format!("note: {text}"), Ok(Vec::new())),
         }
     }
@@ -347,8 +484,8 @@ impl<'a> Stage<'a> {
         pods.sort();
         pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
         for pod in pods {
-            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.trace) {
-                self.trace.tell(&self.world, "user", "refused", why.to_string());
+            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.eyes) {
+                self.tell("user", "refused", why.to_string());
             }
         }
     }
