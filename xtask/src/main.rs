@@ -1,6 +1,7 @@
 //! Tasks of the repository.
 
 mod crds;
+mod determinism;
 mod reference;
 mod swarm;
 mod test;
@@ -24,6 +25,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Proves that a seed is a life: twice, in two processes, on two threads, in two builds.
+    Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
@@ -35,6 +38,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
+        Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),
         Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
