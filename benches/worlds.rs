@@ -3,9 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tidegate_sim::play::{Setup, play_with};
+use tidegate_sim::play::{Setup, live, play_with};
+use tidegate_sim::swarm::Effort;
 
-const SETUP: Setup = Setup { sabotage: None, leak: None, silent: true };
+/// Without a trace, which costs more than everything else.
+fn setup() -> Setup {
+    Setup { silent: true, ..Setup::default() }
+}
 
 fn number(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
@@ -14,9 +18,9 @@ fn number(number: i64) -> u64 {
 /// One release, counted as releases, passes of the controller, and seconds of simulated time.
 fn canaries(criterion: &mut Criterion<benches::ThreadTime>) {
     let script = benches::ten_steps(10);
-    let outcome = play_with(&script, SETUP);
+    let life = live(&script, setup());
+    let (effort, outcome) = (Effort::of(&life), &life.outcome);
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-    let effort = outcome.effort;
     println!(
         "one ten-step canary of 10 replicas: {} events, {} passes, {} writes, {} checks of invariants, {} simulated \
          seconds",
@@ -35,7 +39,7 @@ fn canaries(criterion: &mut Criterion<benches::ThreadTime>) {
     for (unit, count) in units {
         group.throughput(Throughput::Elements(count));
         group.bench_function(unit, |bencher| {
-            bencher.iter(|| black_box(play_with(&script, SETUP)).hash);
+            bencher.iter(|| black_box(play_with(&script, setup())).hash);
         });
     }
     group.finish();
@@ -46,7 +50,7 @@ fn sweep(criterion: &mut Criterion<benches::ThreadTime>) {
     let script = benches::ten_steps(10);
     let mut first = script.clone();
     first.when.clear();
-    let writes = play_with(&script, SETUP).writes - play_with(&first, SETUP).writes;
+    let writes = play_with(&script, setup()).writes - play_with(&first, setup()).writes;
     let stories: Vec<_> = (1..=writes).map(|write| benches::with_a_crash(&script, write)).collect();
     println!("{} crash points", stories.len());
     let mut group = criterion.benchmark_group("crash sweep of a ten-step canary");
@@ -55,7 +59,7 @@ fn sweep(criterion: &mut Criterion<benches::ThreadTime>) {
     group.bench_function("points", |bencher| {
         bencher.iter(|| {
             for story in &stories {
-                assert!(black_box(play_with(story, SETUP)).failures.is_empty());
+                assert!(black_box(play_with(story, setup())).failures.is_empty());
             }
         });
     });

@@ -4,7 +4,9 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use tidegate_api::yaml::SourceError;
-use tidegate_sim::scenario::yaml_error;
+use tidegate_sim::scenario::{Files, yaml_error};
+
+use crate::glob;
 
 /// A text with its name.
 pub struct Input {
@@ -26,10 +28,23 @@ pub fn read(file: &str) -> Result<Input, SourceError> {
     Ok(Input { name: name.to_owned(), text })
 }
 
-/// The text of a file that a scenario names, relative to the scenario.
-pub fn beside(scenario: &str, file: &str) -> Result<String, String> {
-    let folder = Path::new(scenario).parent().unwrap_or(Path::new(""));
-    std::fs::read_to_string(folder.join(file)).map_err(|why| why.to_string())
+/// The files beside a scenario.
+pub struct Beside<'a>(pub &'a Path);
+
+impl Beside<'_> {
+    fn folder(&self) -> &Path {
+        self.0.parent().unwrap_or(Path::new(""))
+    }
+}
+
+impl Files for Beside<'_> {
+    fn text(&self, file: &str) -> Result<String, String> {
+        std::fs::read_to_string(self.folder().join(file)).map_err(|why| why.to_string())
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        glob::matching(self.folder(), pattern)
+    }
 }
 
 /// Shows a problem with its place on standard error.

@@ -1,9 +1,13 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
-//! Exit codes: 0 as expected; 1 an expectation failed; 2 wrong use or unreadable input.
+//! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
+//! outside failed.
 
+mod glob;
 mod input;
 mod lint;
+mod output;
+mod progress;
 mod simulate;
 mod test;
 
@@ -35,6 +39,7 @@ enum Exit {
     AsExpected = 0,
     Failed = 1,
     Unreadable = 2,
+    OutsideFailed = 3,
 }
 
 fn main() -> ExitCode {

@@ -1,5 +1,7 @@
 //! `tidegate simulate`: plays scenarios or plain manifests and shows what happens.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
@@ -9,7 +11,9 @@ use tidegate_sim::play::{Outcome, play};
 use tidegate_sim::scenario::{Entry, Moment, Script, Verb, object_of, yaml_error};
 
 use crate::Exit;
-use crate::input::{self, Input};
+use crate::input::{self, Beside, Input};
+use crate::output;
+use crate::progress::Progress;
 
 /// Arguments of `simulate`.
 #[derive(Args)]
@@ -47,20 +51,27 @@ impl Simulate {
             }
         };
         let mut exit = Exit::AsExpected;
+        let mut progress = Progress::of(scripts.len());
         for (at, script) in scripts.iter().enumerate() {
+            progress.next(&script.name);
             let outcome = play(script);
-            match self.output {
-                Output::Json => println!("{}", outcome.to_value()),
-                Output::Trace => {
-                    if at > 0 {
-                        println!();
-                    }
-                    show(script, &outcome);
-                }
-            }
+            progress.erase();
             if !outcome.failures.is_empty() {
-                exit = Exit::Failed;
+                exit = exit.max(Exit::Failed);
             }
+            let text = match self.output {
+                Output::Json => {
+                    for failure in &outcome.failures {
+                        eprintln!("{}: FAILED: {failure}", script.name);
+                    }
+                    format!("{}\n", outcome.to_value())
+                }
+                Output::Trace => {
+                    let gap = if at > 0 { "\n" } else { "" };
+                    format!("{gap}{}", shown(script, &outcome))
+                }
+            };
+            exit = output::say(&text, exit);
         }
         exit
     }
@@ -71,8 +82,7 @@ impl Simulate {
             let Input { name, text } = input::read(file)?;
             let documents = yaml::read(&name, &text)?;
             if documents.iter().any(Script::is_scenario) {
-                let load = |beside: &str| input::beside(file, beside);
-                scripts.push(Script::read(&name, &text, &load)?);
+                scripts.push(Script::read(&name, &text, &Beside(Path::new(file)))?);
                 continue;
             }
             for document in yaml::objects(documents) {
@@ -133,16 +143,16 @@ fn next_tag(image: &str) -> String {
     if has_tag { format!("{name}-next") } else { format!("{name}:next") }
 }
 
-fn show(script: &Script, outcome: &Outcome) {
-    println!("{}", script.name);
+fn shown(script: &Script, outcome: &Outcome) -> String {
+    let mut out = format!("{}\n", script.name);
     if !script.about.is_empty() {
-        println!("{}", script.about);
+        out += &format!("{}\n", script.about);
     }
-    println!("\n{}", outcome.trace());
-    println!("{}", summary(outcome));
+    out += &format!("\n{}\n{}\n", outcome.trace(), summary(outcome));
     for failure in &outcome.failures {
-        println!("FAILED: {failure}");
+        out += &format!("FAILED: {failure}\n");
     }
+    out
 }
 
 /// `web ends Healthy, at rest after 185 s, 27 writes, seed 0`.

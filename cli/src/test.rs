@@ -1,19 +1,29 @@
 //! `tidegate test`: every scenario under a directory, compared with its snapshot.
 
+mod difference;
+mod report;
+mod snapshot;
+
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use tidegate_sim::play::play;
-use tidegate_sim::scenario::Script;
+use tidegate_api::yaml::SourceError;
+use tidegate_sim::play::{Failure, play};
+use tidegate_sim::scenario::{Script, yaml_error};
 
 use crate::Exit;
-use crate::input::{self, Input};
+use crate::input::{self, Beside, Input};
+use crate::output;
+use crate::progress::Progress;
+use difference::Difference;
+use snapshot::Snapshot;
 
 /// Arguments of `test`.
 #[derive(Args)]
 pub struct Test {
-    /// Directories with scenarios.
+    /// Directories with scenarios, or single ones.
     #[arg(default_value = "scenarios")]
     directories: Vec<PathBuf>,
     /// Where the snapshots are; by default `snapshots` beside each directory.
@@ -33,158 +43,154 @@ enum Output {
     Text,
     /// For CI systems that read JUnit reports.
     Junit,
+    /// A report for a pull request or a job summary.
+    Markdown,
+    /// Annotations at the lines concerned, as GitHub Actions reads them.
+    Github,
 }
 
 /// What came of one scenario: what is wrong with it, if anything.
 struct Verdict {
     scenario: String,
-    faults: Vec<String>,
+    about: String,
+    faults: Vec<Fault>,
+}
+
+/// Something that is wrong with a scenario.
+enum Fault {
+    /// It cannot be read.
+    Unreadable(SourceError),
+    /// Something did not come as it should.
+    Failed(Failure),
+    /// There is no snapshot at this path.
+    NoSnapshot(PathBuf),
+    /// The trace is another one than the snapshot's.
+    Differs(Difference),
+    /// The snapshot cannot be written, or read though it is there.
+    Outside(PathBuf, std::io::Error),
 }
 
 impl Test {
     /// Plays all scenarios.
     pub fn run(&self) -> Exit {
-        let (mut verdicts, mut exit) = (Vec::new(), Exit::AsExpected);
+        let mut files = BTreeMap::new();
         for directory in &self.directories {
-            let mut files = BTreeMap::new();
-            if let Err(why) = find(directory, &mut files) {
-                eprintln!("error: {}: cannot be read: {why}", directory.display());
+            let before = files.len();
+            if let Err(error) = find(directory, directory, &mut files) {
+                input::complain(&error);
                 return Exit::Unreadable;
             }
-            for (path, text) in files {
-                match self.judge(directory, &path, &text) {
-                    Ok(verdict) => verdicts.push(verdict),
-                    Err(fault) => {
-                        exit = Exit::Unreadable;
-                        verdicts.push(Verdict { scenario: path.display().to_string(), faults: vec![fault] });
-                    }
-                }
+            if files.len() == before {
+                let name = directory.display().to_string();
+                // Passing because of a mistyped path would be the worst way to fail.
+                input::complain(&yaml_error(&name, "there is no scenario here that was not named before"));
+                return Exit::Unreadable;
             }
         }
-        let failed = verdicts.iter().filter(|verdict| !verdict.faults.is_empty()).count();
-        match self.output {
-            Output::Junit => print!("{}", junit(&verdicts, failed)),
+        let (mut verdicts, mut written) = (Vec::new(), 0);
+        let mut progress = Progress::of(files.len());
+        for (path, (directory, text)) in &files {
+            progress.next(&path.display().to_string());
+            verdicts.push(self.judge(directory, path, text, &mut written));
+        }
+        drop(progress);
+        let text = match self.output {
+            Output::Junit => report::junit(&verdicts),
+            Output::Markdown => report::markdown(&verdicts),
+            Output::Github => report::github(&verdicts),
             Output::Text => {
-                for verdict in verdicts.iter().filter(|verdict| !verdict.faults.is_empty()) {
-                    println!("FAILED {}", verdict.scenario);
-                    verdict.faults.iter().for_each(|fault| println!("{}", indent(fault)));
-                }
-                println!("{} passed, {failed} failed", verdicts.len() - failed);
+                let color = input::color(std::io::stdout().is_terminal());
+                report::text(&verdicts, written, color)
             }
-        }
-        if failed > 0 { exit.max(Exit::Failed) } else { exit }
+        };
+        let exit = verdicts.iter().flat_map(|verdict| &verdict.faults).map(Fault::exit).max();
+        output::say(&text, exit.unwrap_or(Exit::AsExpected))
     }
 
-    fn judge(&self, directory: &Path, path: &Path, text: &str) -> Result<Verdict, String> {
-        let name = path.display().to_string();
-        let load = |file: &str| input::beside(&name, file);
-        let script = Script::read(&name, text, &load).map_err(|error| error.render(false))?;
+    fn judge(&self, directory: &Path, path: &Path, text: &str, written: &mut usize) -> Verdict {
+        let mut verdict =
+            Verdict { scenario: path.display().to_string(), about: String::new(), faults: Vec::new() };
+        let script = match Script::read(&verdict.scenario, text, &Beside(path)) {
+            Ok(script) => script,
+            Err(error) => {
+                verdict.faults.push(Fault::Unreadable(error));
+                return verdict;
+            }
+        };
         let outcome = play(&script);
-        let mut faults = outcome.failures.clone();
-        let snapshot = self.snapshot(directory, path);
+        verdict.about = script.about;
         let trace = outcome.trace();
-        if self.accept {
-            if let Err(why) = write(&snapshot, &trace) {
-                faults.push(format!("cannot write {}: {why}", snapshot.display()));
+        verdict.faults.extend(outcome.failures.into_iter().map(Fault::Failed));
+        let at = self.snapshot(directory, path);
+        let compared = match Snapshot::read(&at) {
+            Err(why) => Err(Fault::Outside(at, why)),
+            Ok(Some(old)) if old.holds(&trace) => Ok(()),
+            Ok(old) if self.accept => {
+                *written += 1;
+                let new = Snapshot::of(&verdict.scenario, old, &trace);
+                new.write(&at).map_err(|why| Fault::Outside(at, why))
             }
-        } else {
-            match std::fs::read_to_string(&snapshot) {
-                Ok(old) if old == trace => {}
-                Ok(old) => faults.push(difference(&old, &trace)),
-                Err(_) => faults.push(format!("no snapshot {}: run with --accept", snapshot.display())),
-            }
-        }
-        Ok(Verdict { scenario: name, faults })
+            Ok(None) => Err(Fault::NoSnapshot(at)),
+            Ok(Some(old)) => Err(Fault::Differs(Difference::of(at, &old, &trace))),
+        };
+        verdict.faults.extend(compared.err());
+        verdict
     }
 
-    /// The same path under the directory of snapshots, ending in `.trace`. A directory below `scenarios` keeps the
+    /// The same path under the directory of snapshots, ending in `.snap`. A directory below `scenarios` keeps the
     /// part of its path that follows, so that `test scenarios/canary` finds what `test` wrote.
     fn snapshot(&self, directory: &Path, path: &Path) -> PathBuf {
         let root = directory.ancestors().find(|folder| folder.ends_with("scenarios")).unwrap_or(directory);
+        let root = if root.is_file() { root.parent().unwrap_or(Path::new("")) } else { root };
         let beside = || root.parent().unwrap_or(Path::new("")).join("snapshots");
         let inner = path.strip_prefix(root).unwrap_or(path);
-        self.snapshots.clone().unwrap_or_else(beside).join(inner).with_extension("trace")
+        self.snapshots.clone().unwrap_or_else(beside).join(inner).with_extension("snap")
+    }
+}
+
+impl Fault {
+    fn exit(&self) -> Exit {
+        match self {
+            Fault::Unreadable(_) => Exit::Unreadable,
+            Fault::Failed(_) | Fault::NoSnapshot(_) | Fault::Differs(_) => Exit::Failed,
+            Fault::Outside(..) => Exit::OutsideFailed,
+        }
+    }
+
+    /// What it is, in a few words.
+    fn title(&self) -> &'static str {
+        match self {
+            Fault::Unreadable(_) => "cannot be read",
+            Fault::Failed(_) => "not as expected",
+            Fault::NoSnapshot(_) => "no snapshot",
+            Fault::Differs(_) => "the trace differs",
+            Fault::Outside(..) => "snapshot out of reach",
+        }
     }
 }
 
 /// Every scenario below a directory: YAML files that look like one. Manifests and the like lie among them.
-fn find(at: &Path, files: &mut BTreeMap<PathBuf, String>) -> std::io::Result<()> {
+fn find(
+    directory: &Path,
+    at: &Path,
+    files: &mut BTreeMap<PathBuf, (PathBuf, String)>,
+) -> Result<(), SourceError> {
+    let unreadable = |at: &Path, why: std::io::Error| {
+        yaml_error(&at.display().to_string(), &format!("cannot be read: {why}"))
+    };
     if at.is_file() {
-        files.insert(at.to_owned(), std::fs::read_to_string(at)?);
+        let Input { text, .. } = input::read(&at.display().to_string())?;
+        if at == directory || text.lines().any(|line| line.starts_with("given:")) {
+            files.entry(at.to_owned()).or_insert_with(|| (directory.to_owned(), text));
+        }
         return Ok(());
     }
-    for entry in std::fs::read_dir(at)? {
-        let path = entry?.path();
+    for entry in std::fs::read_dir(at).map_err(|why| unreadable(at, why))? {
+        let path = entry.map_err(|why| unreadable(at, why))?.path();
         let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        if path.is_dir() {
-            find(&path, files)?;
-        } else if is_yaml {
-            let Input { text, .. } = match input::read(&path.display().to_string()) {
-                Ok(read) => read,
-                Err(why) => return Err(std::io::Error::other(why.to_string())),
-            };
-            if text.lines().any(|line| line.starts_with("given:")) {
-                files.insert(path, text);
-            }
+        if path.is_dir() || is_yaml {
+            find(directory, &path, files)?;
         }
     }
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(path, text)
-}
-
-/// The lines that differ, with a few around them: what both begin and end with is left out.
-fn difference(old: &str, new: &str) -> String {
-    const AROUND: usize = 2;
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let rest = old.len().min(new.len()) - head;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
-    let mut out = vec!["the trace differs from the snapshot:".to_owned()];
-    out.extend(old[head.saturating_sub(AROUND)..head].iter().map(|line| format!("  {line}")));
-    out.extend(old[head..old.len() - tail].iter().map(|line| format!("- {line}")));
-    out.extend(new[head..new.len() - tail].iter().map(|line| format!("+ {line}")));
-    out.extend(new[new.len() - tail..].iter().take(AROUND).map(|line| format!("  {line}")));
-    out.join("\n")
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect::<String>().trim_end().to_owned()
-}
-
-fn junit(verdicts: &[Verdict], failed: usize) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out += &format!("<testsuite name=\"tidegate\" tests=\"{}\" failures=\"{failed}\">\n", verdicts.len());
-    for verdict in verdicts {
-        let name = escape(&verdict.scenario);
-        if verdict.faults.is_empty() {
-            out += &format!("  <testcase name=\"{name}\"/>\n");
-        } else {
-            let faults = escape(&verdict.faults.join("\n"));
-            out += &format!("  <testcase name=\"{name}\"><failure>{faults}</failure></testcase>\n");
-        }
-    }
-    out + "</testsuite>\n"
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::difference;
-
-    #[test]
-    fn a_difference_shows_what_changed_and_a_little_around_it() {
-        let shown = difference("a\nb\nc\nd\ne\n", "a\nb\nc\nX\ne\n");
-        assert_eq!(shown, "the trace differs from the snapshot:\n  b\n  c\n- d\n+ X\n  e");
-        assert!(difference("a\n", "a\nb\n").ends_with("  a\n+ b"));
-        assert!(difference("a\na\n", "a\n").ends_with("  a\n- a"));
-    }
 }

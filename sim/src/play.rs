@@ -1,19 +1,20 @@
 //! Playing a script in an invented cluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::sabotage::Sabotage;
-use tidegate_controller::seams::ApiError;
 
 use crate::cluster::store::Part;
 use crate::invariants::{Violation, Watchdog};
+use crate::reference::{Place, Record};
 use crate::scenario::{Entry, Moment, Patch, Script, Side, Simple, Verb, verbs};
-use crate::trace::{Line, Trace, render};
-use crate::world::{Action, Happened, Leak, Observer, Rest, World, WorldConfig};
+use crate::trace::{Line, Trace, clock, render};
+use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
 const SETTLING: Span = Span::seconds(3600);
@@ -41,38 +42,32 @@ pub struct Outcome {
     pub writes: u64,
     /// One number that stands for everything that happened.
     pub hash: u64,
-    /// What did not come as `then` says, and the invariant that did not hold.
-    pub failures: Vec<String>,
-    /// The invariant that did not hold, if there is one.
-    pub violation: Option<Violation>,
-    /// Whether a version was really rolled out, or an update that was found under way went on.
-    pub updated: bool,
-    /// Endless pauses that were promoted, because the script says so: as entries that do the same.
-    pub promoted: Vec<Entry>,
-    /// What it took.
-    pub effort: Effort,
-}
-
-/// What it took to play a script.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Effort {
-    /// Events of the world.
-    pub events: u64,
-    /// Passes of the last controller.
-    pub passes: u64,
-    /// Questions that invariants answered.
+    /// How many times an invariant was asked.
     pub checks: u64,
+    /// The first violation of each invariant.
+    pub violations: Vec<Violation>,
+    /// What did not come as it should: refused objects, moments that never came, what `then` says, invariants.
+    pub failures: Vec<Failure>,
+    begin: Time,
+    record: Record,
 }
 
-/// What is not said in a scenario, and is for tests only.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Setup {
-    /// A guard of the controller that is taken away.
-    pub sabotage: Option<Sabotage>,
-    /// A source of chance that no seed governs.
-    pub leak: Option<Leak>,
-    /// Leaves the trace out, which costs more than everything else.
-    pub silent: bool,
+/// Something that did not come as it should.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The line of the scenario that asks for it; 0 when none does.
+    pub line: usize,
+    /// What came instead.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.message),
+            line => write!(f, "line {line}: {}", self.message),
+        }
+    }
 }
 
 impl Outcome {
@@ -81,132 +76,195 @@ impl Outcome {
         render(&self.lines)
     }
 
-    /// The run as data.
+    /// The sequence of distinct values that each independent thing took, from the first object on: the tracks that
+    /// recordings of the incumbent hold.
+    pub fn milestones(&self) -> BTreeMap<String, Vec<Value>> {
+        self.record.tracks(&Place::default())
+    }
+
+    /// The run as data; `docs/output.md` tells the shape.
     pub fn to_value(&self) -> Value {
+        let violation = |violation: &Violation| {
+            let objects: Vec<String> = violation.objects.iter().map(named).collect();
+            json!({"at_ms": violation.at.since(self.begin).0, "id": violation.id, "objects": objects,
+                "message": violation.message})
+        };
         json!({
             "scenario": self.scenario, "seed": self.seed, "ends": self.ends, "at_rest": self.at_rest,
             "simulated_seconds": self.simulated.0 / 1000,
             "events": self.lines.iter().map(Line::to_value).collect::<Vec<_>>(),
-            "writes": self.writes, "hash": format!("{:016x}", self.hash), "failures": self.failures,
+            "milestones": self.milestones(),
+            // Nobody uses the invented cluster yet.
+            "users": null,
+            "invariants": {"checks": self.checks,
+                "violations": self.violations.iter().map(violation).collect::<Vec<_>>()},
+            "writes": self.writes, "hash": format!("{:016x}", self.hash),
         })
     }
 }
 
-/// Plays a script to its end.
+/// `invariant S13 broken at 00:00:05 by Rollout web: a paused Rollout moves to another step`.
+fn broken(violation: &Violation, begin: Time) -> String {
+    let at = match violation.at.since(begin) {
+        before if before.0 < 0 => "before the beginning".to_owned(),
+        at => format!("at {}", clock(at)),
+    };
+    let objects: Vec<String> = violation.objects.iter().map(named).collect();
+    let by = if objects.is_empty() { String::new() } else { format!(" by {}", objects.join(", ")) };
+    format!("invariant {} broken {at}{by}: {}", violation.id, violation.message)
+}
+
+fn named(key: &Key) -> String {
+    format!("{} {}", key.kind.name(), key.name)
+}
+
+/// What a scenario does not say, and is for tests only.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Setup {
+    /// What goes wrong between the controller and the API server.
+    pub interventions: Interventions,
+    /// A guard of the controller that is taken away.
+    pub sabotage: Option<Sabotage>,
+    /// Leaves trace and milestones out. `never` is not judged then: it is held to the trace.
+    pub silent: bool,
+}
+
+/// A script that was lived through, with the world at its end.
+pub struct Life {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The world at the end.
+    pub world: World,
+    /// Whether a version was really rolled out, or an update that was found under way went on.
+    pub updated: bool,
+    /// Endless pauses that were promoted, because the script says so: as entries that do the same.
+    pub promoted: Vec<Entry>,
+}
+
+/// Plays a script to its end, with every invariant watching.
 pub fn play(script: &Script) -> Outcome {
     play_with(script, Setup::default())
 }
 
-/// Plays a script to its end in a world that is set up for a test.
+/// Plays a script under unusual conditions.
 pub fn play_with(script: &Script, setup: Setup) -> Outcome {
-    play_before(script, setup, ())
+    live(script, setup).outcome
 }
 
-/// The same before somebody who watches.
-pub fn play_before(script: &Script, setup: Setup, spectator: impl Observer) -> Outcome {
-    Stage::new(script, setup, spectator).play()
+/// Plays a script and keeps the world.
+pub fn live(script: &Script, setup: Setup) -> Life {
+    Stage::new(script, setup, None).play()
 }
 
-struct Stage<'a, S> {
+/// Plays a script before somebody who watches too.
+pub fn live_before(script: &Script, setup: Setup, spectator: &mut dyn Observer) -> Life {
+    Stage::new(script, setup, Some(spectator)).play()
+}
+
+fn versions(world: &World) -> BTreeMap<Key, (i64, Text)> {
+    let version = |object: &Object| {
+        let stable = object.rollout().map_or("", |body| body.status.stable_hash());
+        (verbs::revision(object), Text::from(stable))
+    };
+    world.store().of_kind(&Kind::Rollout).map(|object| (object.key(), version(object))).collect()
+}
+
+/// Everybody who watches a play.
+struct Watch<'a> {
+    spectator: Option<&'a mut dyn Observer>,
+    trace: Trace,
+    /// Whether the trace is told already; the first deployment of a settled scenario is not.
+    telling: bool,
+    silent: bool,
+    watchdog: Watchdog,
+    record: Record,
+}
+
+impl Observer for Watch<'_> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>) {
+        self.watchdog.saw(world, what);
+        if let Some(spectator) = &mut self.spectator {
+            spectator.saw(world, what);
+        }
+        if !self.silent {
+            self.record.saw(world, what);
+        }
+        if self.telling && !self.silent {
+            self.trace.saw(world, what);
+        }
+    }
+}
+
+struct Stage<'a> {
     script: &'a Script,
     world: World,
-    eyes: Eyes<S>,
+    watch: Watch<'a>,
     begin: Time,
     limit: Time,
     /// The revision and the stable version of each Rollout at the beginning.
     first: BTreeMap<Key, (i64, Text)>,
     promoted: Vec<Entry>,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
 }
 
-/// Everybody who watches.
-struct Eyes<S> {
-    trace: Option<Trace>,
-    watchdog: Watchdog,
-    spectator: S,
-}
-
-impl<S: Observer> Observer for Eyes<S> {
-    fn saw(&mut self, world: &World, what: &Happened<'_>) {
-        if let Some(trace) = &mut self.trace {
-            trace.saw(world, what);
-        }
-        self.watchdog.saw(world, what);
-        self.spectator.saw(world, what);
-    }
-}
-
-impl<'a, S: Observer> Stage<'a, S> {
-    fn new(script: &'a Script, setup: Setup, spectator: S) -> Stage<'a, S> {
+impl<'a> Stage<'a> {
+    fn new(script: &'a Script, setup: Setup, spectator: Option<&'a mut dyn Observer>) -> Stage<'a> {
         let mut config = WorldConfig {
             seed: script.seed,
             pods: script.pods.clone(),
             watch_lag: script.watch_lag,
+            interventions: setup.interventions,
             ..WorldConfig::default()
         };
         config.settings.sabotage = setup.sabotage;
-        config.interventions.leak = setup.leak;
-        let world = World::without_controller(config);
-        let begin = world.now();
-        let eyes = Eyes { trace: None, watchdog: Watchdog::default(), spectator };
-        let (first, promoted, failures) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut stage = Stage { script, world, eyes, begin, limit: begin, first, promoted, failures };
-        stage.set_up(setup.silent);
-        stage
-    }
-
-    /// From an empty cluster to the beginning of the story.
-    fn set_up(&mut self, silent: bool) {
-        let told = |world: &World| (!silent).then(|| Trace::new(world));
-        // Objects with an identity were there before the controller: they are taken over as they stand.
-        let found = self.script.given.iter().any(|object| !object.meta.uid.is_empty());
-        if found {
-            self.give(|world, object, eyes| world.place(object, eyes).map(drop));
-        }
-        self.world.restart(&mut self.eyes);
-        let limit = self.world.now().plus(SETTLING);
+        let mut world = World::without_controller(config);
+        // Objects with an identity were there before the controller, and are taken over as they stand. Else the
+        // controller has looked around before the first object comes.
+        let found = script.given.iter().any(|object| !object.meta.uid.is_empty());
         if !found {
-            // A controller that has looked around before the first object comes.
-            self.world.run_to_rest(limit, &mut self.eyes);
+            world.restart(&mut ());
+            let limit = world.now().plus(SETTLING);
+            world.run_to_rest(limit, &mut ());
         }
-        self.eyes.trace = if self.script.settled { None } else { told(&self.world) };
-        let limit = self.world.now().plus(SETTLING);
-        if !found {
-            self.give(|world, object, eyes| world.user(Action::Create(object), eyes).map(drop));
-        }
-        if self.script.settled {
-            let rest = self.world.run_to_rest(limit, &mut self.eyes);
-            if rest == Rest::AtRest {
-                self.eyes.watchdog.at_rest(&self.world);
-            } else {
-                self.failures.push(format!("the first deployment did not come to rest within 1h ({rest:?})"));
-            }
-            self.eyes.trace = told(&self.world);
-        }
-        self.begin = self.world.now();
-        self.limit = self.begin.plus(self.script.then.within.unwrap_or(LONGEST));
-        self.first = self.versions();
-    }
-
-    fn give(&mut self, make: impl Fn(&mut World, Object, &mut Eyes<S>) -> Result<(), ApiError>) {
-        for object in &self.script.given {
-            let name = format!("{} {}", object.kind.name(), object.meta.name);
-            if let Err(why) = make(&mut self.world, object.clone(), &mut self.eyes) {
-                self.failures.push(format!("given: {name} was refused: {why}"));
-            }
-        }
-    }
-
-    fn versions(&self) -> BTreeMap<Key, (i64, Text)> {
-        let rollouts = self.world.store().of_kind(&Kind::Rollout);
-        let version = |object: &Object| {
-            let stable = object.rollout().map_or("", |body| body.status.stable_hash());
-            (verbs::revision(object), Text::from(stable))
+        let (begin, limit) = (world.now(), world.now().plus(SETTLING));
+        let mut watch = Watch {
+            spectator,
+            trace: Trace::new(&world),
+            telling: !script.settled,
+            silent: setup.silent,
+            watchdog: Watchdog::default(),
+            record: Record::new(begin),
         };
-        rollouts.map(|object| (object.key(), version(object))).collect()
+        let mut failures = Vec::new();
+        for object in &script.given {
+            let made = match found {
+                true => world.place(object.clone(), &mut watch),
+                false => world.user(Action::Create(object.clone()), &mut watch),
+            };
+            if let Err(why) = made {
+                watch.record.note(format!("create {} refused {why}", object.kind.name()));
+                failures.push(failure(format!("given: {} was refused: {why}", named(&object.key()))));
+            }
+        }
+        if found {
+            world.restart(&mut watch);
+        }
+        if script.settled {
+            let rest = world.run_to_rest(limit, &mut watch);
+            match rest {
+                Rest::AtRest => watch.watchdog.at_rest(&world),
+                Rest::TimedOut | Rest::Livelock => failures
+                    .push(failure(format!("the first deployment did not come to rest within 1h ({rest:?})"))),
+            }
+            (watch.trace, watch.telling) = (Trace::new(&world), true);
+        }
+        let begin = world.now();
+        let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
+        let first = versions(&world);
+        Stage { script, world, watch, begin, limit, first, promoted: Vec::new(), failures }
     }
 
-    fn play(mut self) -> Outcome {
+    fn play(mut self) -> Life {
         for entry in &self.script.when {
             if !self.wait_for(entry) {
                 break;
@@ -214,28 +272,29 @@ impl<'a, S: Observer> Stage<'a, S> {
             self.act(&entry.verb);
         }
         let rest = self.come_to_rest();
-        if let Some(trace) = &mut self.eyes.trace {
-            trace.finish(&self.world);
-        }
+        self.watch.trace.finish(&self.world);
         let ends = self.ends();
         self.judge(rest, &ends);
-        let passes = self.world.controller().map_or(0, |controller| controller.manager.stats().passes);
-        let now = self.versions();
-        Outcome {
+        let violations = self.watch.watchdog.violations().to_vec();
+        self.failures.extend(violations.iter().map(|violation| failure(broken(violation, self.begin))));
+        let outcome = Outcome {
             scenario: self.script.name.clone(),
             seed: self.script.seed,
-            violation: self.eyes.watchdog.violation().cloned(),
-            updated: now.iter().any(|(key, version)| self.first.get(key) != Some(version)),
-            promoted: self.promoted,
-            effort: Effort { events: self.world.events(), passes, checks: self.eyes.watchdog.checks() },
-            lines: self.eyes.trace.map_or(Vec::new(), |trace| trace.lines().to_vec()),
+            lines: self.watch.trace.lines().to_vec(),
             ends,
             at_rest: rest == Rest::AtRest,
             simulated: self.world.now().since(self.begin),
             writes: self.world.call_counts().writes,
             hash: self.world.chain(),
+            checks: self.watch.watchdog.checks(),
+            violations,
             failures: self.failures,
-        }
+            begin: self.begin,
+            record: self.watch.record,
+        };
+        let now = versions(&self.world);
+        let updated = now.iter().any(|(key, version)| self.first.get(key) != Some(version));
+        Life { outcome, world: self.world, updated, promoted: self.promoted }
     }
 
     /// Lets the world go on until the moment of an entry; says whether it came.
@@ -248,8 +307,13 @@ impl<'a, S: Observer> Stage<'a, S> {
                 at <= limit && self.go_to(at)
             }
             Moment::Once(condition) => {
-                let ended = self.world.run_while(limit, &mut self.eyes, |world| !condition.holds(world));
-                ended.is_none() || condition.holds(&self.world)
+                let ended = self.world.run_while(limit, &mut self.watch, |world| !condition.holds(world));
+                if ended == Some(Rest::AtRest) {
+                    self.watch.watchdog.at_rest(&self.world);
+                }
+                let came = ended.is_none() || condition.holds(&self.world);
+                self.watch.record.note(if came { "wait ok" } else { "wait timed out" });
+                came
             }
         };
         if !came {
@@ -257,7 +321,7 @@ impl<'a, S: Observer> Stage<'a, S> {
                 Moment::Once(condition) => format!("what is waited for never came: {condition}"),
                 Moment::At(_) | Moment::Next => "its time lies after the end".to_owned(),
             };
-            self.failures.push(format!("line {}: {what}", entry.line));
+            self.failures.push(Failure { line: entry.line, message: what });
             return false;
         }
         let then = self.world.now().plus(entry.after);
@@ -268,25 +332,19 @@ impl<'a, S: Observer> Stage<'a, S> {
         if then <= self.world.now() {
             return true;
         }
-        let rest = self.world.run_until(then, &mut self.eyes);
+        let rest = self.world.run_until(then, &mut self.watch);
         if rest == Rest::AtRest {
-            self.eyes.watchdog.at_rest(&self.world);
+            self.watch.watchdog.at_rest(&self.world);
         }
         rest != Rest::Livelock
-    }
-
-    fn tell(&mut self, who: &str, what: impl Into<String>, detail: impl Into<String>) {
-        if let Some(trace) = &mut self.eyes.trace {
-            trace.tell(&self.world, who, what, detail);
-        }
     }
 
     /// To the end; for plain manifests endless pauses are promoted on the way.
     fn come_to_rest(&mut self) -> Rest {
         loop {
-            let rest = self.world.run_to_rest(self.limit, &mut self.eyes);
+            let rest = self.world.run_to_rest(self.limit, &mut self.watch);
             if rest == Rest::AtRest {
-                self.eyes.watchdog.at_rest(&self.world);
+                self.watch.watchdog.at_rest(&self.world);
             }
             let (Rest::AtRest, Some(after)) = (rest, self.script.promote_after) else { return rest };
             let is_held = |object: &&Arc<Object>| {
@@ -317,68 +375,75 @@ impl<'a, S: Observer> Stage<'a, S> {
     }
 
     fn judge(&mut self, rest: Rest, ends: &BTreeMap<String, String>) {
-        if let Some(violation) = self.eyes.watchdog.violation() {
-            let seconds = violation.at.since(self.begin).0 / 1000;
-            self.failures.push(format!("{} after {seconds} seconds: {}", violation.id, violation.message));
-        }
+        let then = &self.script.then;
+        let wrong = |message: String| Failure { line: then.line, message };
         match rest {
             Rest::AtRest => {}
             Rest::TimedOut => self
                 .failures
-                .push(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000)),
+                .push(wrong(format!("not at rest after {} seconds", self.limit.since(self.begin).0 / 1000))),
             Rest::Livelock => {
-                self.failures.push("so many events in one second that they never end".to_owned())
+                self.failures.push(wrong("so many events in one second that they never end".to_owned()));
             }
         }
-        for (rollout, wanted) in &self.script.then.ends {
+        for (rollout, wanted) in &then.ends {
             let concerned = ends.iter().filter(|(name, _)| rollout.is_empty() || *name == rollout);
             let mut found = 0;
             for (name, phase) in concerned {
                 found += 1;
                 if phase != wanted {
-                    self.failures.push(format!("{name} ends {phase}, not {wanted}"));
+                    self.failures.push(wrong(format!("{name} ends {phase}, not {wanted}")));
                 }
             }
             if found == 0 {
                 self.failures
-                    .push(format!("there is no Rollout {rollout} at the end that could be {wanted}"));
+                    .push(wrong(format!("there is no Rollout {rollout} at the end that could be {wanted}")));
             }
         }
-        for never in &self.script.then.never {
-            let trace = self.eyes.trace.as_ref();
-            let mut weights = trace.into_iter().flat_map(|trace| trace.weights(&never.rollout));
+        for never in &then.never {
+            let mut weights = self.watch.trace.weights(&never.rollout);
             let broken = weights.find(|(weight, _)| never.weight.holds(*weight));
             if let Some((weight, at)) = broken {
-                self.failures.push(format!(
+                self.failures.push(wrong(format!(
                     "{}: weight was {weight} after {} seconds, which may never be {}",
                     never.rollout,
                     at.0 / 1000,
                     never.weight
-                ));
+                )));
             }
         }
     }
 
     fn act(&mut self, verb: &Verb) {
-        let (said, actions) = match self.writes(verb) {
-            (said, Ok(actions)) => (said, actions),
-            (said, Err(why)) => return self.tell("user", said, format!("refused: {why}")),
+        let (said, actions) = self.writes(verb);
+        let word = said.split([' ', ':']).next().unwrap_or("").to_owned();
+        let actions = match actions {
+            Ok(actions) => actions,
+            Err(why) => {
+                self.watch.record.note(format!("{word} refused: {why}"));
+                return self.watch.trace.tell(&self.world, "user", said, format!("refused: {why}"));
+            }
         };
         let who = if matches!(verb, Verb::Fault(_)) { "fault" } else { "user" };
-        self.tell(who, said, "");
+        self.watch.trace.tell(&self.world, who, said, "");
+        let mut went = "ok".to_owned();
         for action in actions {
-            if let Err(why) = self.world.user(action, &mut self.eyes) {
-                self.tell("user", "refused", why.to_string());
+            if let Err(why) = self.world.user(action, &mut self.watch) {
+                self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
+                went = format!("refused {why}");
             }
         }
         match verb {
             Verb::Ready { rollout, side, count, ready } => self.set_ready(rollout, *side, *count, *ready),
             Verb::RestartController => {
-                self.world.crash(&mut self.eyes);
-                self.world.restart(&mut self.eyes);
+                self.world.crash(&mut self.watch);
+                self.world.restart(&mut self.watch);
             }
             Verb::Fault(fault) => fault.befall(&mut self.world),
             _ => {}
+        }
+        if !matches!(verb, Verb::Note(_)) {
+            self.watch.record.note(format!("{word} {went}"));
         }
     }
 
@@ -484,11 +549,15 @@ impl<'a, S: Observer> Stage<'a, S> {
         pods.sort();
         pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
         for pod in pods {
-            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.eyes) {
-                self.tell("user", "refused", why.to_string());
+            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.watch) {
+                self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
             }
         }
     }
+}
+
+fn failure(message: String) -> Failure {
+    Failure { line: 0, message }
 }
 
 fn names(objects: &[Object]) -> String {

@@ -15,7 +15,7 @@ pub use tally::{Cell, Tally};
 
 use std::fmt;
 
-use crate::play::{Effort, Outcome, Setup, play_with};
+use crate::play::{self, Outcome, Setup};
 use crate::scenario::{Script, Verb};
 
 /// One life of the swarm.
@@ -75,6 +75,29 @@ pub struct Lived {
     pub chain: u64,
 }
 
+/// What it took to play a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// Events of the world.
+    pub events: u64,
+    /// Passes of the last controller.
+    pub passes: u64,
+    /// Questions that invariants answered.
+    pub checks: u64,
+}
+
+impl Effort {
+    /// What this life took.
+    pub fn of(life: &play::Life) -> Effort {
+        let controller = life.world.controller();
+        Effort {
+            events: life.world.events(),
+            passes: controller.map_or(0, |controller| controller.manager.stats().passes),
+            checks: life.outcome.checks,
+        }
+    }
+}
+
 /// Why a life failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -92,22 +115,23 @@ impl fmt::Display for Failure {
 
 /// Lives a case.
 pub fn live(case: &Case, setup: Setup) -> Lived {
-    let outcome = play_with(&case.script, Setup { silent: true, ..setup });
-    let failure = failure_of(&outcome).map(|failure| {
+    let life = play::live(&case.script, Setup { silent: true, ..setup });
+    let (effort, outcome) = (Effort::of(&life), &life.outcome);
+    let failure = failure_of(outcome).map(|failure| {
         // What was promoted on the way becomes part of the story.
         let mut script = case.script.clone();
-        script.when.extend(outcome.promoted.iter().cloned());
+        script.when.extend(life.promoted.iter().cloned());
         script.promote_after = None;
         (failure, script)
     });
-    Lived { failure, updated: outcome.updated, effort: outcome.effort, chain: outcome.hash }
+    Lived { failure, updated: life.updated, effort, chain: outcome.hash }
 }
 
 /// Why a played script failed, if it did.
 pub fn failure_of(outcome: &Outcome) -> Option<Failure> {
-    if let Some(violation) = &outcome.violation {
+    if let Some(violation) = outcome.violations.first() {
         return Some(Failure { what: violation.id, message: violation.message.clone() });
     }
-    let message = outcome.failures.first()?.clone();
+    let message = outcome.failures.first()?.message.clone();
     Some(Failure { what: if outcome.at_rest { "setup" } else { "rest" }, message })
 }

@@ -2,8 +2,21 @@
 
 use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::play::{Setup, play_with};
-use tidegate_sim::scenario::Script;
+use tidegate_sim::scenario::{Files, Script};
 use tidegate_sim::swarm::{Tally, draw, failure_of, live, shrink};
+
+/// A story of the swarm holds everything in itself.
+struct Nowhere;
+
+impl Files for Nowhere {
+    fn text(&self, file: &str) -> Result<String, String> {
+        Err(format!("{file} is not needed"))
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Err(format!("{pattern} is not needed"))
+    }
+}
 
 /// Lives of an ordinary test run.
 const LIVES: u64 = 500;
@@ -31,16 +44,15 @@ fn a_failure_is_a_small_scenario_that_fails_again_from_its_text() {
     ] {
         let setup = Setup { sabotage: Some(sabotage), ..Setup::default() };
         let found = (0..500).find_map(|seed| {
-            live(&draw(seed), setup).failure.filter(|(failure, _)| failure.what == invariant)
+            live(&draw(seed), setup.clone()).failure.filter(|(failure, _)| failure.what == invariant)
         });
         let (_, script) = found.expect("a life in which the missing guard is missed");
-        let small = shrink(&script, setup, invariant);
+        let small = shrink(&script, setup.clone(), invariant);
         assert!(small.when.len() <= 5, "{sabotage:?}: {} entries are left", small.when.len());
 
         let text = small.to_yaml();
-        let none = |name: &str| Err(format!("{name} is not needed"));
-        let again = Script::read(&small.name, &text, &none).unwrap_or_else(|why| panic!("{why}\n{text}"));
-        let failure = failure_of(&play_with(&again, setup)).map(|failure| failure.what);
+        let again = Script::read(&small.name, &text, &Nowhere).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        let failure = failure_of(&play_with(&again, setup.clone())).map(|failure| failure.what);
         assert_eq!(failure, Some(invariant), "{sabotage:?}:\n{text}");
         let sane = failure_of(&play_with(&again, Setup::default()));
         assert_eq!(sane, None, "with its guard the controller lives through it:\n{text}");
@@ -51,11 +63,10 @@ fn a_failure_is_a_small_scenario_that_fails_again_from_its_text() {
 fn what_is_written_reads_as_the_same_life() {
     for seed in 0..100 {
         let script = draw(seed).script;
-        let none = |name: &str| Err(format!("{name} is not needed"));
-        let mut again = Script::read(&script.name, &script.to_yaml(), &none).expect("a scenario");
+        let mut again = Script::read(&script.name, &script.to_yaml(), &Nowhere).expect("a scenario");
         again.promote_after = script.promote_after;
         let setup = Setup { silent: true, ..Setup::default() };
-        let (left, right) = (play_with(&script, setup), play_with(&again, setup));
-        assert_eq!((left.hash, left.effort), (right.hash, right.effort), "seed {seed}");
+        let (left, right) = (play_with(&script, setup.clone()), play_with(&again, setup));
+        assert_eq!((left.hash, left.writes), (right.hash, right.writes), "seed {seed}");
     }
 }

@@ -8,9 +8,9 @@ use std::fmt;
 use std::process::Command;
 
 use clap::Args;
-use tidegate_sim::play::{Setup, play_before};
+use tidegate_sim::play::{Setup, live_before, play_with};
 use tidegate_sim::swarm::draw;
-use tidegate_sim::world::{Happened, Leak, Observer, World};
+use tidegate_sim::world::{Happened, Interventions, Leak, Observer, World};
 
 /// What is compared.
 #[derive(Args)]
@@ -36,25 +36,37 @@ impl Determinism {
     }
 }
 
-const SOUND: Setup = Setup { sabotage: None, leak: None, silent: true };
-const LEAKY: Setup = Setup { leak: Some(Leak::HashOrder), ..SOUND };
+/// Whether a world has a leak.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sound,
+    Leaky,
+}
+
+impl Kind {
+    fn setup(self) -> Setup {
+        let leak = (self == Kind::Leaky).then_some(Leak::HashOrder);
+        let interventions = Interventions { leak, ..Interventions::default() };
+        Setup { interventions, silent: true, ..Setup::default() }
+    }
+}
 
 /// Compares; an error names the first life and event that differ.
 pub fn run(task: &Determinism) -> Result<(), String> {
-    let setup = if task.leak { LEAKY } else { SOUND };
+    let kind = if task.leak { Kind::Leaky } else { Kind::Sound };
     if let Some(seed) = task.log {
-        log(seed, setup).iter().for_each(|noted| println!("{noted}"));
+        log(seed, kind).iter().for_each(|noted| println!("{noted}"));
         return Ok(());
     }
     let seeds: Vec<u64> = (0..task.lives).collect();
-    let here = chains(&seeds, setup);
+    let here = chains(&seeds, kind);
     if task.print {
         here.iter().for_each(|chain| println!("{chain:016x}"));
         return Ok(());
     }
     let lives = task.lives;
-    compare("played twice", &here, &chains(&seeds, setup), |seed| Ok(log(seed, setup)))?;
-    compare("on two threads", &here, &on_two_threads(&seeds, setup)?, |seed| Ok(log(seed, setup)))?;
+    compare("played twice", &here, &chains(&seeds, kind), |seed| Ok(log(seed, kind)))?;
+    compare("on two threads", &here, &on_two_threads(&seeds, kind)?, |seed| Ok(log(seed, kind)))?;
     let own = Program::own()?;
     compare("in another process", &here, &own.chains(lives, false)?, |seed| own.log(seed))?;
     let other = Program::of_the_other_build();
@@ -64,8 +76,10 @@ pub fn run(task: &Determinism) -> Result<(), String> {
 
 /// The check of the check.
 fn goes_red(seeds: &[u64], own: &Program) -> Result<(), String> {
-    let leaky = chains(seeds, LEAKY);
-    match compare("with a leak, played twice", &leaky, &chains(seeds, LEAKY), |seed| Ok(log(seed, LEAKY))) {
+    let leaky = chains(seeds, Kind::Leaky);
+    match compare("with a leak, played twice", &leaky, &chains(seeds, Kind::Leaky), |seed| {
+        Ok(log(seed, Kind::Leaky))
+    }) {
         Ok(()) => return Err("a leak was not noticed".to_owned()),
         Err(why) => println!("a leak is noticed, as it must be:\n  {}", why.replace('\n', "\n  ")),
     }
@@ -90,8 +104,8 @@ fn compare(
         return Ok(());
     };
     let seed = u64::try_from(at).unwrap_or(u64::MAX);
-    let setup = if how.contains("leak") { LEAKY } else { SOUND };
-    let found = first_difference(&log(seed, setup), &log_there(seed)?);
+    let kind = if how.contains("leak") { Kind::Leaky } else { Kind::Sound };
+    let found = first_difference(&log(seed, kind), &log_there(seed)?);
     Err(format!("{how}: seed {seed} is another life\n{found}"))
 }
 
@@ -106,14 +120,14 @@ fn first_difference(here: &[Noted], there: &[Noted]) -> String {
     }
 }
 
-fn chains(seeds: &[u64], setup: Setup) -> Vec<u64> {
-    seeds.iter().map(|seed| play_before(&draw(*seed).script, setup, ()).hash).collect()
+fn chains(seeds: &[u64], kind: Kind) -> Vec<u64> {
+    seeds.iter().map(|seed| play_with(&draw(*seed).script, kind.setup()).hash).collect()
 }
 
-fn on_two_threads(seeds: &[u64], setup: Setup) -> Result<Vec<u64>, String> {
+fn on_two_threads(seeds: &[u64], kind: Kind) -> Result<Vec<u64>, String> {
     let (first, second) = seeds.split_at(seeds.len() / 2);
     std::thread::scope(|scope| {
-        let threads = [first, second].map(|half| scope.spawn(move || chains(half, setup)));
+        let threads = [first, second].map(|half| scope.spawn(move || chains(half, kind)));
         let mut all = Vec::new();
         for thread in threads {
             all.extend(thread.join().map_err(|_| "a life panicked".to_owned())?);
@@ -134,7 +148,7 @@ impl fmt::Display for Noted {
 
 struct Log(Vec<Noted>);
 
-impl Observer for &mut Log {
+impl Observer for Log {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
         let said = match what {
             Happened::Stored { by, before, after, .. } => {
@@ -150,9 +164,9 @@ impl Observer for &mut Log {
     }
 }
 
-fn log(seed: u64, setup: Setup) -> Vec<Noted> {
+fn log(seed: u64, kind: Kind) -> Vec<Noted> {
     let mut log = Log(Vec::new());
-    play_before(&draw(seed).script, setup, &mut log);
+    live_before(&draw(seed).script, kind.setup(), &mut log);
     log.0
 }
 
@@ -216,11 +230,12 @@ mod tests {
     #[test]
     fn a_leak_is_noticed_and_its_first_event_named() {
         let seeds: Vec<u64> = (0..10).collect();
-        let (left, right) = (chains(&seeds, LEAKY), chains(&seeds, LEAKY));
-        let why = compare("a leak", &left, &right, |seed| Ok(log(seed, LEAKY))).expect_err("a difference");
+        let (left, right) = (chains(&seeds, Kind::Leaky), chains(&seeds, Kind::Leaky));
+        let why =
+            compare("a leak", &left, &right, |seed| Ok(log(seed, Kind::Leaky))).expect_err("a difference");
         assert!(why.contains("first difference at event"), "{why}");
         assert_eq!(
-            compare("sound", &chains(&seeds, SOUND), &chains(&seeds, SOUND), |_| Ok(Vec::new())),
+            compare("sound", &chains(&seeds, Kind::Sound), &chains(&seeds, Kind::Sound), |_| Ok(Vec::new())),
             Ok(())
         );
     }

@@ -8,23 +8,27 @@ use clap::Args;
 use serde_json::Value;
 use tidegate_sim::reference::{Pattern, Recording, Story, Tally, allowances, differences, needs, play};
 
+const STORIES: &str = "scenarios/argo/stories";
+const RECORDINGS: &str = "scenarios/argo/recordings";
+const DEPARTURES: &str = "scenarios/argo/departures.allow";
+
 type Tracks = BTreeMap<String, Vec<Value>>;
 
 /// What to play and what to compare.
 #[derive(Args)]
 pub struct Reference {
     /// Folder of the stories (NAME.yaml).
-    #[arg(long, default_value = "scenarios/argo/stories")]
+    #[arg(long, default_value = STORIES)]
     stories: PathBuf,
     /// Folder of the recordings (NAME.json).
-    #[arg(long, default_value = "scenarios/argo/recordings")]
+    #[arg(long, default_value = RECORDINGS)]
     traces: PathBuf,
     /// Leaves out tracks whose name matches.
     #[arg(long, value_name = "REGEX")]
     ignore: Vec<String>,
     /// Wanted departures, lines `STORY-REGEX TRACK-REGEX  # reason`.
-    #[arg(long, value_name = "FILE")]
-    allow: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = DEPARTURES)]
+    allow: PathBuf,
     /// Plays only these stories.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -41,10 +45,10 @@ impl Reference {
     /// The stories that the repository holds, with the departures that it gives reasons for.
     pub fn of_the_repository() -> Reference {
         Reference {
-            stories: "scenarios/argo/stories".into(),
-            traces: "scenarios/argo/recordings".into(),
+            stories: STORIES.into(),
+            traces: RECORDINGS.into(),
             ignore: Vec::new(),
-            allow: Some("scenarios/argo/departures.allow".into()),
+            allow: DEPARTURES.into(),
             only: Vec::new(),
             quiet: true,
             plays: 8,
@@ -55,10 +59,8 @@ impl Reference {
 /// Plays and compares; an error when a story differs.
 pub fn run(task: &Reference) -> Result<(), String> {
     let ignore: Vec<Pattern> = task.ignore.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
-    let allowed = match &task.allow {
-        None => Vec::new(),
-        Some(file) => allowances(&read(file)?).map_err(|error| format!("{}: {error}", file.display()))?,
-    };
+    let allowed =
+        allowances(&read(&task.allow)?).map_err(|error| format!("{}: {error}", task.allow.display()))?;
     let mut tally = Tally { quiet: task.quiet, ..Tally::default() };
     for file in stories_in(&task.stories)? {
         let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("").to_owned();

@@ -42,6 +42,8 @@ pub struct Draft<'a> {
     pub course: Course,
     /// Whether this pass changed the size of a ReplicaSet.
     pub scaled: bool,
+    /// The revision in the Rollout's annotation, as this pass leaves it.
+    revision: Text,
     /// Kubernetes events that go out once the status is stored.
     status_notices: Vec<Notice>,
     plan: Plan,
@@ -87,6 +89,7 @@ impl<'a> Draft<'a> {
             services: world.services.clone(),
             course: Course::default(),
             scaled: false,
+            revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             status_notices: Vec::new(),
             plan: Plan::default(),
         }
@@ -149,12 +152,17 @@ impl<'a> Draft<'a> {
 
     /// The revision in the Rollout's annotation; empty when there is none.
     pub fn revision(&self) -> &str {
-        self.world.rollout.meta.annotations.get(REVISION).map_or("", |revision| revision)
+        &self.revision
     }
 
     /// Sum over all ReplicaSets.
     pub fn sum(&self, of: impl Fn(&Set) -> i64) -> i64 {
         self.sets.iter().map(of).sum()
+    }
+
+    /// Notes that this pass writes another revision into the annotation.
+    pub fn set_revision(&mut self, revision: &str) {
+        self.revision = revision.into();
     }
 
     /// A line of the trail.

@@ -182,6 +182,7 @@ fn note_revision(draft: &mut Draft<'_>, revision: &str) {
     let notice: Notice = draft.notice("RolloutUpdated", format!("Rollout updated to revision {revision}"));
     let edit = Edit::Annotation(REVISION.into(), Some(revision.into()));
     draft.edit(&rollout, vec![edit], vec![notice], IfRefused::Stop);
+    draft.set_revision(revision);
 }
 
 fn annotation_edits(draft: &Draft<'_>, index: usize) -> Vec<Edit> {

@@ -21,7 +21,7 @@ mod view;
 
 use std::fmt;
 
-use tidegate_api::object::RolloutBody;
+use tidegate_api::object::{Key, Kind, RolloutBody};
 use tidegate_api::time::Time;
 
 use crate::world::{Happened, Observer, World, Writer};
@@ -49,14 +49,16 @@ pub struct Violation {
     pub id: &'static str,
     /// When.
     pub at: Time,
+    /// The objects concerned: the one that was written, or the Rollouts of a world at rest.
+    pub objects: Vec<Key>,
     /// What was seen.
     pub message: String,
 }
 
 impl Violation {
-    /// A violation now.
+    /// A violation now. Which objects it concerns is added by the [`Watchdog`], which knows the event.
     pub fn new(id: &'static str, world: &World, message: impl Into<String>) -> Violation {
-        Violation { id, at: world.now(), message: message.into() }
+        Violation { id, at: world.now(), objects: Vec::new(), message: message.into() }
     }
 }
 
@@ -85,28 +87,34 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     ]
 }
 
-/// Watches a run with every invariant and keeps the first violation.
+/// Watches a run with every invariant and keeps the first violation of each.
 pub struct Watchdog {
     invariants: Vec<Box<dyn Invariant>>,
-    violation: Option<Violation>,
+    violations: Vec<Violation>,
     checks: u64,
 }
 
 impl Default for Watchdog {
     fn default() -> Watchdog {
-        Watchdog { invariants: all(), violation: None, checks: 0 }
+        Watchdog { invariants: all(), violations: Vec::new(), checks: 0 }
     }
 }
 
 impl Watchdog {
     /// Judges a world that has come to rest.
     pub fn at_rest(&mut self, world: &World) {
-        self.judge(|invariant| invariant.at_rest(world));
+        let rollouts = || world.store().of_kind(&Kind::Rollout).map(|object| object.key()).collect();
+        self.judge(rollouts, |invariant| invariant.at_rest(world));
     }
 
     /// The first violation.
     pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
+        self.violations.first()
+    }
+
+    /// The first violation of each invariant, in the order in which they happened.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
     }
 
     /// How many times an invariant was asked.
@@ -114,11 +122,17 @@ impl Watchdog {
         self.checks
     }
 
-    fn judge(&mut self, mut ask: impl FnMut(&mut dyn Invariant) -> Result<(), Violation>) {
+    fn judge(
+        &mut self,
+        objects: impl Fn() -> Vec<Key>,
+        mut ask: impl FnMut(&mut dyn Invariant) -> Result<(), Violation>,
+    ) {
         for invariant in &mut self.invariants {
             self.checks += 1;
-            if let Err(violation) = ask(&mut **invariant) {
-                self.violation.get_or_insert(violation);
+            if let Err(violation) = ask(&mut **invariant)
+                && !self.violations.iter().any(|known| known.id == violation.id)
+            {
+                self.violations.push(Violation { objects: objects(), ..violation });
             }
         }
     }
@@ -126,7 +140,13 @@ impl Watchdog {
 
 impl Observer for Watchdog {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
-        self.judge(|invariant| invariant.saw(world, what));
+        let objects = || match what {
+            Happened::Stored { before, after, .. } => {
+                after.or(*before).map(|object| object.key()).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        self.judge(objects, |invariant| invariant.saw(world, what));
     }
 }
 

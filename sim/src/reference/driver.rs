@@ -7,8 +7,8 @@ use tidegate_controller::commands::{self, Patch};
 
 use super::names::Place;
 use super::play::Play;
+use super::record::sighting;
 use super::story::{Change, Step, Story};
-use super::tracks::Sighting;
 use crate::cluster::store::Part;
 use crate::world::{Action, Happened, Observer, PodModel, PodModels, World, WorldConfig};
 
@@ -74,25 +74,11 @@ struct Recorder {
 
 impl Observer for Recorder {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
-        let at_ms = world.now().since(self.start).0;
-        match what {
-            Happened::Stored { before, after, .. } => {
-                let Some(object) = after.or(*before) else { return };
-                let kind = object.kind.name().to_owned();
-                if kind != "Pod" {
-                    self.touched = world.now();
-                }
-                self.play.saw(Sighting { at_ms, kind, deleted: after.is_none(), object: object.to_value() });
-            }
-            Happened::Recorded(notice) => {
-                let involved = json!({"kind": notice.about.kind.name(), "name": &*notice.about.name,
-                    "namespace": &*notice.about.namespace, "uid": &*notice.uid});
-                let object = json!({"involvedObject": involved, "reason": &*notice.reason,
-                    "message": &*notice.message, "type": if notice.warning { "Warning" } else { "Normal" }});
-                self.play.saw(Sighting { at_ms, kind: "Event".to_owned(), deleted: false, object });
-            }
-            _ => {}
+        let Some(seen) = sighting(world, what, self.start) else { return };
+        if seen.kind != "Pod" && seen.kind != "Event" {
+            self.touched = world.now();
         }
+        self.play.saw(seen);
     }
 }
 

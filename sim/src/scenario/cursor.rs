@@ -32,6 +32,11 @@ impl<'a> Cursor<'a> {
         self.document.span(&self.path).map_or(self.document.line(), |span| span.line)
     }
 
+    /// The line of the key that this is the value of.
+    pub fn key_line(&self) -> usize {
+        self.document.key_span(&self.path).map_or(self.document.line(), |span| span.line)
+    }
+
     pub fn map(&self) -> Read<&'a Map<String, Value>> {
         match self.value {
             Value::Object(map) => Ok(map),

@@ -15,7 +15,7 @@ pub(crate) mod verbs;
 mod write;
 
 pub use faults::{Fault, Nth, Struck};
-pub use read::{Load, object_of, yaml_error};
+pub use read::{Files, Load, object_of, yaml_error};
 
 use std::collections::BTreeMap;
 
@@ -228,6 +228,8 @@ pub enum Side {
 /// What must come of a story.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Then {
+    /// The line it stands on; 0 when there is none.
+    pub line: usize,
     /// The phase each Rollout ends in; an empty name stands for all of them.
     pub ends: BTreeMap<String, String>,
     /// How long it may take.

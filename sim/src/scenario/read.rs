@@ -10,8 +10,17 @@ use super::cursor::{Cursor, Read};
 use super::{Bound, Condition, Entry, Moment, Never, Script, Then, Verb};
 use crate::world::{Flaps, PodModel, PodModels, WorldConfig};
 
-/// Answers the text of a file that a scenario names, or why there is none.
-pub type Load<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+/// The files beside a scenario. Names are relative to it.
+pub trait Files {
+    /// The text of a file, or why there is none.
+    fn text(&self, file: &str) -> Result<String, String>;
+
+    /// The names of the files that a pattern such as `../manifests/*.yaml` stands for, sorted.
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String>;
+}
+
+/// Where the files that a scenario names come from.
+pub type Load<'a> = &'a dyn Files;
 
 const KEYS: &[&str] = &["about", "given", "settled", "world", "when", "then"];
 const MOMENT_KEYS: &[&str] = &["at", "once", "after"];
@@ -95,18 +104,29 @@ pub fn object_of(document: &Document) -> Result<Object, SourceError> {
     Object::from_value(document.value.clone()).map_err(|why| document.error_at("", why.to_string()))
 }
 
-/// The objects of a file's name, or the object written in place.
+/// The objects of a file or of all files that a pattern stands for, or the object written in place.
 pub(super) fn objects_of(at: &Cursor<'_>, load: Load<'_>) -> Read<Vec<Object>> {
     let Some(file) = at.value.as_str() else {
         at.map()?;
         let object = Object::from_value(at.value.clone());
         return object.map(|object| vec![object]).or_else(|why| at.wrong(why.to_string()));
     };
-    if file.contains('*') {
-        return at.wrong("patterns of file names are not built yet: name each file");
+    let files = if file.contains(['*', '?', '[']) {
+        load.matching(file).or_else(|why| at.wrong(why))?
+    } else {
+        vec![file.to_owned()]
+    };
+    if files.is_empty() {
+        return at.wrong(format!("no file matches `{file}`"));
     }
-    let text = load(file).or_else(|why| at.wrong(format!("cannot read `{file}`: {why}")))?;
-    yaml::objects(yaml::read(file, &text)?).iter().map(object_of).collect()
+    let mut objects = Vec::new();
+    for file in files {
+        let text = load.text(&file).or_else(|why| at.wrong(format!("cannot read `{file}`: {why}")))?;
+        for document in &yaml::objects(yaml::read(&file, &text)?) {
+            objects.push(object_of(document)?);
+        }
+    }
+    Ok(objects)
 }
 
 fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
@@ -237,7 +257,7 @@ fn read_then(then: &Cursor<'_>) -> Read<Then> {
         return field.wrong_key(format!("`users_saw` {NOT_BUILT}"));
     }
     then.fields(&["ends", "within", "never"])?;
-    let mut result = Then::default();
+    let mut result = Then { line: then.key_line(), ..Then::default() };
     if let Some(ends) = then.get("ends") {
         if ends.value.is_string() {
             result.ends.insert(String::new(), read_phase(&ends)?);

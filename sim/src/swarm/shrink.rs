@@ -41,7 +41,7 @@ impl Search<'_> {
             return false;
         }
         self.plays += 1;
-        failure_of(&play_with(script, self.setup)).is_some_and(|failure| failure.what == self.what)
+        failure_of(&play_with(script, self.setup.clone())).is_some_and(|failure| failure.what == self.what)
     }
 
     /// Takes the candidate if it fails as well.

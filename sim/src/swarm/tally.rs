@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Case, Lived};
-use crate::play::Effort;
+use super::{Case, Effort, Lived};
 
 /// A cell of a table.
 pub type Cell = (&'static str, &'static str, &'static str);

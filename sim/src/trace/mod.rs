@@ -225,9 +225,7 @@ impl Trace {
 impl Line {
     /// `00:02:04  web  course aborted            because …`; `wide` is the width of the longest name.
     pub fn render(&self, wide: usize) -> String {
-        let seconds = self.at.0 / 1000;
-        let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let line = format!("{clock}  {:<wide$}  {:<28}  {}", self.who, self.what, self.detail);
+        let line = format!("{}  {:<wide$}  {:<28}  {}", clock(self.at), self.who, self.what, self.detail);
         line.trim_end().to_owned()
     }
 
@@ -235,6 +233,12 @@ impl Line {
     pub fn to_value(&self) -> Value {
         json!({"at_ms": self.at.0, "who": self.who, "what": self.what, "detail": self.detail})
     }
+}
+
+/// `00:02:04`.
+pub(crate) fn clock(at: Span) -> String {
+    let seconds = at.0 / 1000;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// All lines as text, each ended by a newline.

@@ -1,0 +1,45 @@
+//! What the documentation tells other repositories to run works.
+
+mod program;
+
+use program::{Folder, MANIFEST};
+use tidegate_api::yaml;
+
+const CI: &str = include_str!("../../docs/ci.md");
+
+/// The fenced blocks of a language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let parts: Vec<&str> = CI.split("```").skip(1).step_by(2).collect();
+    let mut blocks = Vec::new();
+    for part in parts {
+        let (name, text) = part.split_once('\n').expect("a fence ends its line");
+        if name == language {
+            blocks.push(text);
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_command_of_the_ci_page_runs() {
+    let folder = Folder::new("documentation");
+    let [scenario, workflow] = blocks("yaml")[..] else { panic!("two YAML blocks") };
+    folder.write("manifests/web.yaml", MANIFEST);
+    folder.write("scenarios/bad_image.yaml", scenario);
+    let accepted = folder.run("test --accept");
+    assert_eq!(accepted.code, Some(0), "{accepted:?}");
+
+    let documents = yaml::read("docs/ci.md", workflow).unwrap();
+    let steps = documents[0].value["jobs"]["scenarios"]["steps"].as_array().unwrap();
+    let steps = steps.iter().filter_map(|step| step["run"].as_str());
+    let others = blocks("").into_iter().flat_map(str::lines);
+    let commands: Vec<&str> =
+        steps.chain(others).filter(|command| command.starts_with("tidegate ")).collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    for command in commands {
+        let ran = folder.shell(&format!("GITHUB_STEP_SUMMARY=summary.md; {command}"));
+        assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
+    }
+    assert!(folder.read("summary.md").starts_with("## Scenarios: 1 passed, 0 failed\n"));
+    assert!(folder.read("tidegate.xml").contains("tests=\"1\" failures=\"0\""));
+}
