@@ -1,6 +1,7 @@
 //! Tasks of the repository.
 
 mod crds;
+mod determinism;
 mod image;
 mod manifests;
 mod reference;
@@ -32,6 +33,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Proves that a seed is a life: twice, in two processes, on two threads, in two builds.
+    Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
     /// Builds the program of the image and looks whether it is static. Takes minutes.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
         Task::Manifests { check } => manifests::run(check),
+        Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),
         Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),

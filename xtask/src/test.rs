@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{crds, manifests, reference};
+use crate::{crds, determinism, manifests, reference};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
@@ -13,6 +13,8 @@ pub fn run() -> Result<(), String> {
     )?;
     let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
     cargo("twenty thousand drawn worlds with faults", &swarm)?;
+    println!("== determinism");
+    determinism::run(&determinism::Determinism::of_a_test_run())?;
     println!("== stories against the recordings of the incumbent");
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");

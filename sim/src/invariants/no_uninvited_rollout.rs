@@ -42,6 +42,12 @@ impl Invariant for NoUninvitedRollout {
                 }
             }
             (Writer::Controller, ..) => {}
+            // What was there before has its ReplicaSets already.
+            (Writer::Beginning, None, Some(found)) if found.kind == Kind::ReplicaSet => {
+                if let Some(key) = owner(found) {
+                    self.invited.insert(key, 0);
+                }
+            }
             (_, before, Some(after)) => {
                 if before.is_some_and(|before| template(before) == template(after)) {
                     return Ok(());

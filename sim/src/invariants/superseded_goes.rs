@@ -1,4 +1,4 @@
-//! L6: at rest only the current and the stable version have pods.
+//! L6: at rest only the current and the stable version have pods, and the one that the active Service selects.
 
 use tidegate_api::object::Kind;
 
@@ -22,7 +22,9 @@ impl Invariant for SupersededGoes {
             if body.spec.spec().paused || status.phase.as_deref() == Some("Degraded") {
                 continue;
             }
-            let other = |hash: &str| hash != status.current() && hash != status.stable_hash();
+            // A version that was superseded right after its switch still serves until the next switch.
+            let kept = [status.current(), status.stable_hash(), status.active()];
+            let other = |hash: &str| !kept.contains(&hash);
             if let Some(seen) = truth.sets.iter().find(|seen| seen.set.wished() > 0 && other(seen.set.hash()))
             {
                 let message = format!("{} keeps {} pods", seen.set.name(), seen.set.wished());
