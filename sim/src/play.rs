@@ -8,10 +8,10 @@ use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::sabotage::Sabotage;
 
-use crate::cluster::store::Part;
+use crate::cluster::actors::hpa::Load;
 use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
-use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
+use crate::scenario::{Condition, Entry, Moment, Script, Side, Since, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
@@ -152,6 +152,11 @@ pub fn live(script: &Script, setup: Setup) -> Life {
 /// Everybody who watches a play.
 struct Watch {
     trace: Trace,
+    /// What may never hold, and where its events and times are counted from.
+    never: Vec<Condition>,
+    since: Since,
+    /// What held all the same, and when first.
+    broken: Vec<(Condition, Span)>,
     /// Whether the trace is told already; the first deployment of a settled scenario is not.
     telling: bool,
     silent: bool,
@@ -167,7 +172,19 @@ impl Observer for Watch {
         }
         if self.telling && !self.silent {
             self.trace.saw(world, what);
+            self.look_for_what_may_never_be(world, what);
         }
+    }
+}
+
+impl Watch {
+    fn look_for_what_may_never_be(&mut self, world: &World, what: &Happened<'_>) {
+        if self.never.is_empty() || !matches!(what, Happened::Stored { .. } | Happened::Recorded(_)) {
+            return;
+        }
+        let since = self.since;
+        let broken = self.never.extract_if(.., |condition| condition.is_so(world, since));
+        self.broken.extend(broken.map(|condition| (condition, world.now().since(since.at))));
     }
 }
 
@@ -176,6 +193,10 @@ struct Stage<'a> {
     world: World,
     watch: Watch,
     begin: Time,
+    /// How many Kubernetes events had been recorded at the beginning.
+    recorded: usize,
+    /// When the last entry was.
+    last: Since,
     limit: Time,
     failures: Vec<Failure>,
 }
@@ -196,17 +217,36 @@ impl<'a> Stage<'a> {
         let (begin, limit) = (world.now(), world.now().plus(SETTLING));
         let mut watch = Watch {
             trace: Trace::new(&world),
+            never: script.then.never.clone(),
+            since: Since { at: begin, recorded: 0 },
+            broken: Vec::new(),
             telling: !script.settled,
             silent: setup.silent,
             watchdog: Watchdog::default(),
             record: Record::new(begin),
         };
         let mut failures = Vec::new();
+        let is_inherited = |object: &Object| !object.meta.uid.is_empty();
+        let inherits = script.given.iter().any(is_inherited);
+        if inherits {
+            // The earlier controller is gone, and ours is not there yet.
+            watch.telling = false;
+            world.crash(&mut watch);
+        }
         for object in &script.given {
-            if let Err(why) = world.user(Action::Create(object.clone()), &mut watch) {
+            let made = match is_inherited(object) {
+                true => world.place(object.clone(), &mut watch),
+                false => world.user(Action::Create(object.clone()), &mut watch),
+            };
+            if let Err(why) = made {
                 watch.record.note(format!("create {} refused {why}", object.kind.name()));
                 failures.push(failure(format!("given: {} was refused: {why}", named(&object.key()))));
             }
+        }
+        if inherits {
+            world.run_to_rest(limit, &mut watch);
+            (watch.trace, watch.telling) = (Trace::new(&world), !script.settled);
+            world.restart(&mut watch);
         }
         if script.settled {
             let rest = world.run_to_rest(limit, &mut watch);
@@ -219,7 +259,9 @@ impl<'a> Stage<'a> {
         }
         let begin = world.now();
         let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
-        Stage { script, world, watch, begin, limit, failures }
+        let last = Since { at: begin, recorded: world.recorded().len() };
+        watch.since = last;
+        Stage { script, world, watch, begin, recorded: last.recorded, last, limit, failures }
     }
 
     fn play(mut self) -> Life {
@@ -228,6 +270,7 @@ impl<'a> Stage<'a> {
                 break;
             }
             self.act(&entry.verb);
+            self.last = Since { at: self.world.now(), recorded: self.world.recorded().len() };
         }
         let rest = self.come_to_rest();
         self.watch.trace.finish(&self.world);
@@ -263,11 +306,16 @@ impl<'a> Stage<'a> {
                 at <= limit && self.go_to(at)
             }
             Moment::Once(condition) => {
-                let ended = self.world.run_while(limit, &mut self.watch, |world| !condition.holds(world));
+                // The clock alone is no event: it is moved to the time that must have passed at least.
+                let since = self.last;
+                let least = since.at.plus(condition.time_since.unwrap_or(Span::ZERO));
+                let in_time = least <= limit && self.go_to(least);
+                let waits = |world: &World| in_time && !condition.holds(world, since);
+                let ended = self.world.run_while(limit, &mut self.watch, waits);
                 if ended == Some(Rest::AtRest) {
                     self.watch.watchdog.at_rest(&self.world);
                 }
-                let came = ended.is_none() || condition.holds(&self.world);
+                let came = condition.holds(&self.world, since);
                 self.watch.record.note(if came { "wait ok" } else { "wait timed out" });
                 came
             }
@@ -355,22 +403,17 @@ impl<'a> Stage<'a> {
                     .push(wrong(format!("there is no Rollout {rollout} at the end that could be {wanted}")));
             }
         }
-        for never in &then.never {
-            let mut weights = self.watch.trace.weights(&never.rollout);
-            let broken = weights.find(|(weight, _)| never.weight.holds(*weight));
-            if let Some((weight, at)) = broken {
-                self.failures.push(wrong(format!(
-                    "{}: weight was {weight} after {} seconds, which may never be {}",
-                    never.rollout,
-                    at.0 / 1000,
-                    never.weight
-                )));
-            }
+        let beginning = Since { at: self.begin, recorded: self.recorded };
+        for condition in then.holds.iter().filter(|condition| !condition.is_so(&self.world, beginning)) {
+            self.failures.push(wrong(format!("at the end it does not hold: {condition}")));
+        }
+        for (condition, at) in &self.watch.broken {
+            self.failures.push(wrong(format!("{}: it may never be that {condition}", clock(*at))));
         }
     }
 
     fn act(&mut self, verb: &Verb) {
-        let (said, actions) = self.writes(verb);
+        let (said, actions) = (verb.said(), verb.writes(&self.world));
         let word = said.split([' ', ':']).next().unwrap_or("").to_owned();
         let actions = match actions {
             Ok(actions) => actions,
@@ -393,90 +436,21 @@ impl<'a> Stage<'a> {
                 self.world.crash(&mut self.watch);
                 self.world.restart(&mut self.watch);
             }
+            Verb::UpgradeController(down) => {
+                self.world.crash(&mut self.watch);
+                self.world.restart_later(*down);
+            }
+            Verb::Load { autoscaler, total, per_pod } => {
+                let found = verbs::named(&self.world, &Kind::HorizontalPodAutoscaler, autoscaler);
+                if let Some(key) = found.map(|object| object.key()) {
+                    self.world.set_load(&key, Load { total: *total, per_pod: *per_pod });
+                }
+            }
+            Verb::Fault(fault) => fault.begin(&mut self.world),
             _ => {}
         }
         if !matches!(verb, Verb::Note(_)) {
             self.watch.record.note(format!("{word} {went}"));
-        }
-    }
-
-    /// What a verb says in the trace, and what it writes.
-    fn writes(&self, verb: &Verb) -> (String, Result<Vec<Action>, String>) {
-        let world = &self.world;
-        let rollout =
-            |name: &str| verbs::rollout(world, name).ok_or_else(|| format!("there is no Rollout {name}"));
-        let key = |kind: &Kind, name: &str| {
-            let found = verbs::named(world, kind, name).map(|object| object.key());
-            found.ok_or_else(|| format!("there is no {} {name}", kind.name()))
-        };
-        match verb {
-            Verb::SetImage { rollout: name, container, image } => {
-                let action =
-                    rollout(name).and_then(|o| verbs::set_image(world, o, container.as_deref(), image));
-                (format!("set_image {name} {image}"), action.map(|action| vec![action]))
-            }
-            Verb::Simple(simple, name) => {
-                let actions = rollout(name).map(|object| verbs::simple(*simple, object, world.now()));
-                (format!("{} {name}", simple.name()), actions)
-            }
-            Verb::Undo { rollout: name, to_revision } => {
-                let said = match to_revision {
-                    0 => format!("undo {name}"),
-                    revision => format!("undo {name} to {revision}"),
-                };
-                (
-                    said,
-                    rollout(name)
-                        .and_then(|o| verbs::undo(world, o, *to_revision))
-                        .map(|action| vec![action]),
-                )
-            }
-            Verb::Scale { rollout: name, replicas } => {
-                let action = rollout(name).map(|o| vec![Action::Scale { key: o.key(), replicas: *replicas }]);
-                (format!("scale {name} {replicas}"), action)
-            }
-            Verb::Create(objects) => {
-                let actions = objects.iter().map(|object| Action::Create(object.clone())).collect();
-                (format!("create {}", names(objects)), Ok(actions))
-            }
-            Verb::Apply(objects) => {
-                (format!("apply {}", names(objects)), Ok(objects.iter().map(|o| self.applied(o)).collect()))
-            }
-            Verb::Delete { kind, name } => (
-                format!("delete {} {name}", kind.name()),
-                key(kind, name).map(|key| vec![Action::Delete(key)]),
-            ),
-            Verb::Patch { kind, name, patch, status } => {
-                let part = if *status { Part::Status } else { Part::Main };
-                let action = key(kind, name).map(|key| match patch {
-                    Patch::Merge(patch) => Action::Merge { key, patch: patch.clone(), part },
-                    Patch::Operations(patch) => Action::Operations { key, patch: patch.clone(), part },
-                });
-                (format!("patch {} {name}", kind.name()), action.map(|action| vec![action]))
-            }
-            Verb::Ready { rollout: name, ready, .. } => {
-                let said = if *ready { "ready" } else { "unready" };
-                (format!("{said} {name}"), rollout(name).map(|_| Vec::new()))
-            }
-            Verb::RestartController => ("restart_controller".to_owned(), Ok(Vec::new())),
-            Verb::Note(text) => (format!("note: {text}"), Ok(Vec::new())),
-        }
-    }
-
-    /// Makes the object, or gives the one that is there the new specification and metadata.
-    fn applied(&self, object: &Object) -> Action {
-        match verbs::named(&self.world, &object.kind, &object.meta.name) {
-            None => Action::Create(object.clone()),
-            Some(held) => {
-                let mut object = object.clone();
-                object.meta.namespace.clone_from(&held.meta.namespace);
-                for (key, value) in held.meta.annotations.iter() {
-                    if object.meta.annotations.get(key).is_none() {
-                        object.meta.annotations.set(key, value.clone());
-                    }
-                }
-                Action::Replace(object)
-            }
         }
     }
 
@@ -510,9 +484,4 @@ impl<'a> Stage<'a> {
 
 fn failure(message: String) -> Failure {
     Failure { line: 0, message }
-}
-
-fn names(objects: &[Object]) -> String {
-    let names: Vec<String> = objects.iter().map(|o| format!("{} {}", o.kind.name(), o.meta.name)).collect();
-    names.join(", ")
 }

@@ -13,7 +13,7 @@ mod observe;
 mod user;
 
 pub use config::{
-    CallNumber, FaultRates, Flaps, Interventions, Millis, PodModel, PodModels, Strike, WorldConfig,
+    CallNumber, FaultRates, Flaps, Interventions, Millis, NextWrite, PodModel, PodModels, Strike, WorldConfig,
 };
 pub use incarnation::{CallCounts, Incarnation};
 pub use observe::{Chain, Happened, Observer, Watching, Writer};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{crds, reference};
+use crate::{crds, reference, scenario_keys};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
@@ -16,7 +16,8 @@ pub fn run() -> Result<(), String> {
     println!("== stories against the recordings of the incumbent");
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");
-    crds::run(true)
+    crds::run(true)?;
+    scenario_keys::run(true)
 }
 
 fn cargo(what: &str, arguments: &[&str]) -> Result<(), String> {

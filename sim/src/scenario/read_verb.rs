@@ -1,32 +1,19 @@
 //! What a person can do in a scenario, as it is written there.
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::Object;
+use tidegate_api::time::Span;
 
 use super::cursor::{Cursor, Read};
+use super::keys::known;
 use super::read::{Load, NOT_BUILT, objects_of};
-use super::{Patch, Side, Simple, Verb};
+use super::read_condition::{kind, one_target};
+use super::{Fault, Mishap, Patch, Side, Simple, Verb};
+use crate::world::Strike;
+use tidegate_controller::seams::ApiError;
 
-const VERBS: &[&str] = &[
-    "set_image",
-    "promote",
-    "promote_full",
-    "abort",
-    "retry",
-    "undo",
-    "restart",
-    "pause",
-    "resume",
-    "scale",
-    "apply",
-    "patch",
-    "create",
-    "delete",
-    "ready",
-    "unready",
-    "restart_controller",
-    "note",
-];
-const LATER: &[&str] = &["fault", "metric", "terminate", "quality", "traffic", "upgrade_controller"];
+const LATER: &[&str] = &["metric", "terminate", "quality", "traffic"];
+/// How long there is no controller while another one takes over.
+const DOWN: Span = Span::seconds(5);
 
 pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
     let simple = |verb: Simple| Ok(Verb::Simple(verb, at.owned()?));
@@ -43,25 +30,29 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "scale" => scale(at),
         "apply" => objects(at, load).map(Verb::Apply),
         "create" => objects(at, load).map(Verb::Create),
-        "delete" => {
-            at.fields(&["kind", "name"])?;
-            Ok(Verb::Delete { kind: kind(at)?, name: at.need("name")?.owned()? })
-        }
+        "delete" => one_target(at, "").map(Verb::Delete),
         "patch" => patch(at),
         "ready" => readiness(at, true),
         "unready" => readiness(at, false),
+        "load" => load_of(at),
+        "fault" => fault(at).map(Verb::Fault),
+        "upgrade_controller" if at.value.is_null() => Ok(Verb::UpgradeController(DOWN)),
+        "upgrade_controller" => {
+            at.fields(&known("upgrade_controller"))?;
+            at.need("down")?.span().map(Verb::UpgradeController)
+        }
         "restart_controller" => Ok(Verb::RestartController),
         "note" => at.owned().map(Verb::Note),
         later if LATER.contains(&later) => at.wrong_key(format!("`{later}` {NOT_BUILT}")),
         unknown => {
             let error = at.document.error_at_key(&at.path, format!("unknown verb `{unknown}`"));
-            Err(error.with_help(format!("verbs: {}", VERBS.join(", "))))
+            Err(error.with_help(format!("verbs: {}", known("verb").join(", "))))
         }
     }
 }
 
 fn set_image(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["rollout", "container", "image"])?;
+    at.fields(&known("set_image"))?;
     Ok(Verb::SetImage {
         rollout: at.need("rollout")?.owned()?,
         container: at.get("container").map(|field| field.owned()).transpose()?,
@@ -73,13 +64,13 @@ fn undo(at: &Cursor<'_>) -> Read<Verb> {
     if at.value.is_string() {
         return Ok(Verb::Undo { rollout: at.owned()?, to_revision: 0 });
     }
-    at.fields(&["rollout", "to_revision"])?;
+    at.fields(&known("undo"))?;
     let to_revision = at.get("to_revision").map_or(Ok(0), |field| field.number())?;
     Ok(Verb::Undo { rollout: at.need("rollout")?.owned()?, to_revision })
 }
 
 fn scale(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["rollout", "replicas"])?;
+    at.fields(&known("scale"))?;
     Ok(Verb::Scale { rollout: at.need("rollout")?.owned()?, replicas: at.need("replicas")?.number()? })
 }
 
@@ -94,14 +85,17 @@ fn objects(at: &Cursor<'_>, load: Load<'_>) -> Read<Vec<Object>> {
     Ok(all)
 }
 
-fn kind(at: &Cursor<'_>) -> Read<Kind> {
-    let field = at.need("kind")?;
-    let name = field.text()?;
-    Kind::by_name(name).map_or_else(|| field.wrong(format!("unknown kind `{name}`")), Ok)
+fn load_of(at: &Cursor<'_>) -> Read<Verb> {
+    at.fields(&known("load"))?;
+    Ok(Verb::Load {
+        autoscaler: at.need("autoscaler")?.owned()?,
+        total: at.need("total")?.number()?,
+        per_pod: at.get("per_pod").map_or(Ok(1), |field| field.number())?,
+    })
 }
 
 fn patch(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["kind", "name", "merge", "json", "subresource"])?;
+    let target = one_target(at, "patch")?;
     let patch = match (at.get("merge"), at.get("json")) {
         (Some(merge), None) => {
             merge.map()?;
@@ -118,11 +112,11 @@ fn patch(at: &Cursor<'_>) -> Read<Verb> {
         Some(field) if field.text()? == "status" => true,
         Some(field) => return field.wrong("the only subresource that can be patched is `status`"),
     };
-    Ok(Verb::Patch { kind: kind(at)?, name: at.need("name")?.owned()?, patch, status })
+    Ok(Verb::Patch { target, patch, status })
 }
 
 fn readiness(at: &Cursor<'_>, ready: bool) -> Read<Verb> {
-    at.fields(&["rollout", "side", "count"])?;
+    at.fields(&known("readiness"))?;
     let side = match at.get("side") {
         None => Side::New,
         Some(field) => match (field.value.as_str(), field.value.as_i64()) {
@@ -134,4 +128,75 @@ fn readiness(at: &Cursor<'_>, ready: bool) -> Read<Verb> {
     };
     let count = at.get("count").map(|field| field.number()).transpose()?;
     Ok(Verb::Ready { rollout: at.need("rollout")?.owned()?, side, count, ready })
+}
+
+fn fault(at: &Cursor<'_>) -> Read<Fault> {
+    let entries = at.entries()?;
+    let [(name, field)] = entries.as_slice() else {
+        return at.wrong("this must be one fault with what belongs to it");
+    };
+    let rate = |what| rate(field, what);
+    match *name {
+        "next_write" => next_write(field),
+        "conflicts" => rate(Mishap::Conflict),
+        "lost_replies" => rate(Mishap::LostReply),
+        "refusals" => rate(Mishap::Refusal),
+        "crashes" => rate(Mishap::Crash),
+        "watch_lag" => {
+            field.fields(&known("lag"))?;
+            let kind = field.get("kind").map(|field| kind(&field)).transpose()?;
+            Ok(Fault::WatchLag { kind, lag: field.need("lag")?.millis()? })
+        }
+        "watch_stall" => watch(field).map(|(kind, span)| Fault::WatchStall(kind, span)),
+        "watch_break" => watch(field).map(|(kind, span)| Fault::WatchBreak(kind, span)),
+        "metric_outage" => field.wrong_key(format!("`{name}` {NOT_BUILT}")),
+        unknown => {
+            let error = field.document.error_at_key(&field.path, format!("unknown fault `{unknown}`"));
+            Err(error.with_help(format!("faults: {}", known("fault").join(", "))))
+        }
+    }
+}
+
+fn next_write(at: &Cursor<'_>) -> Read<Fault> {
+    at.fields(&known("next_write"))?;
+    let fails = at.need("fails")?;
+    let strike = match fails.text()? {
+        "conflict" => None,
+        "refused" => Some(Strike::Refuse(ApiError::Unavailable(
+            "the server is currently unable to handle the request".into(),
+        ))),
+        "lost_reply" => Some(Strike::LoseReply { applied: true }),
+        "lost_request" => Some(Strike::LoseReply { applied: false }),
+        "crash_before" => Some(Strike::CrashBefore),
+        "crash_after" => Some(Strike::CrashAfter),
+        _ => {
+            return fails.wrong(
+                "this must be conflict, refused, lost_reply, lost_request, crash_before or crash_after",
+            );
+        }
+    };
+    let skip = match at.get("skip") {
+        None => 0,
+        Some(field) => u64::try_from(field.number()?).or_else(|_| field.wrong("this must be 0 or more"))?,
+    };
+    Ok(Fault::NextWrite { kind: at.get("kind").map(|field| kind(&field)).transpose()?, skip, strike })
+}
+
+fn rate(at: &Cursor<'_>, what: Mishap) -> Read<Fault> {
+    at.fields(&known("rate"))?;
+    let field = at.need("rate")?;
+    let percent = match field.value.as_str() {
+        Some(text) => text.trim().strip_suffix('%').and_then(|digits| digits.trim().parse().ok()),
+        None => None,
+    };
+    let percent: Option<u32> = percent.filter(|percent| *percent <= 100);
+    match percent {
+        Some(percent) => Ok(Fault::Rate { what, per_mille: percent * 10, span: at.need("for")?.span()? }),
+        None => field.wrong("this must be a percentage such as 30%"),
+    }
+}
+
+fn watch(at: &Cursor<'_>) -> Read<(tidegate_api::object::Kind, Span)> {
+    at.fields(&known("watch"))?;
+    Ok((kind(&at.need("kind")?)?, at.need("for")?.span()?))
 }

@@ -132,6 +132,8 @@ impl PodModel {
 pub struct Interventions {
     /// What happens to single writes.
     pub on_call: Vec<(CallNumber, Strike)>,
+    /// What happens to writes that are yet to come, each once.
+    pub on_next: Vec<NextWrite>,
     /// What happens to all others.
     pub rates: FaultRates,
     /// How long after a crash the controller is started again.
@@ -140,7 +142,12 @@ pub struct Interventions {
 
 impl Default for Interventions {
     fn default() -> Interventions {
-        Interventions { on_call: Vec::new(), rates: FaultRates::default(), restart_after: Span::seconds(1) }
+        Interventions {
+            on_call: Vec::new(),
+            on_next: Vec::new(),
+            rates: FaultRates::default(),
+            restart_after: Span::seconds(1),
+        }
     }
 }
 
@@ -151,6 +158,17 @@ pub enum CallNumber {
     Write(u64),
     /// Among the writes of a Rollout's status.
     StatusWrite(u64),
+}
+
+/// What happens to a write that is yet to come.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NextWrite {
+    /// Of this kind of object; of any when absent.
+    pub kind: Option<Kind>,
+    /// So many are let through first.
+    pub skip: u64,
+    /// What happens to it; a conflict when absent, which names the object that it is about.
+    pub strike: Option<Strike>,
 }
 
 /// What happens to one call.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, WATCHED};
 use tidegate_controller::plan::{Guard, Verb};
@@ -272,10 +272,15 @@ impl World {
         if let Some((_, strike)) = plan.on_call.iter().find(meant) {
             return Some(strike.clone());
         }
-        if !plan.rates.are_on(self.now) {
+        if !plan.on_next.is_empty()
+            && let Some(next) = self.next_strike(key)
+        {
+            return Some(next);
+        }
+        let rates = self.config.interventions.rates;
+        if !rates.are_on(self.now) {
             return None;
         }
-        let rates = plan.rates;
         let mut drawn = self.dice.faults.between(0, 999);
         let mut falls_under = |rate: u32| {
             drawn -= i64::from(rate);
@@ -301,6 +306,23 @@ impl World {
                 false => ApiError::Unavailable("the server is currently unable to handle the request".into()),
             })
             .map(Strike::Refuse)
+    }
+
+    /// What was to happen to the next write of this kind.
+    fn next_strike(&mut self, key: &Key) -> Option<Strike> {
+        let waiting = &mut self.config_mut().interventions.on_next;
+        let mut found = None;
+        for (at, next) in waiting.iter_mut().enumerate() {
+            if next.kind.as_ref().is_some_and(|kind| *kind != key.kind) {
+                continue;
+            }
+            match next.skip.checked_sub(1) {
+                Some(less) => next.skip = less,
+                None => found = found.or(Some(at)),
+            }
+        }
+        let struck = waiting.remove(found?);
+        Some(struck.strike.unwrap_or_else(|| Strike::Refuse(outdated(key))))
     }
 
     pub(super) fn arrive(
