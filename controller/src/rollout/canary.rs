@@ -113,10 +113,13 @@ fn resize(draft: &mut Draft<'_>, spec: &Canary, weight: i64) {
     replicas::clear_deadlines(draft, false);
     let Split { canary, stable } = basic(draft, spec, weight).next();
     let because = format!("weight {weight}");
-    if let (Some(index), true) = (draft.stable, draft.stable != draft.new)
-        && draft.scale(index, stable, false, &because)
-    {
-        return;
+    if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
+        if stable == 0 && draft.sets[index].wished() > 0 && !services::hand_over(draft, spec, index) {
+            return;
+        }
+        if draft.scale(index, stable, false, &because) {
+            return;
+        }
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
