@@ -76,7 +76,7 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
-    if active.is_none() || is_new || serves || observed.promote_full == Some(true) {
+    if active.is_none() || is_new || serves || draft.is_promoting_fully() {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -163,7 +163,7 @@ fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn is_fast_tracked(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     let active = active_hash(draft, spec);
     promotion::is_fast_rollback(draft)
-        || draft.observed.promote_full == Some(true)
+        || draft.is_promoting_fully()
         || active.is_empty()
         || active == *draft.current_hash()
 }
@@ -255,7 +255,7 @@ fn sync(mut draft: Draft<'_>, spec: &BlueGreen, changed: bool) -> Plan {
     draft.status.step_index = None;
     if changed {
         status::reset(&mut draft);
-    } else if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    } else if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
     }

@@ -65,9 +65,8 @@ pub fn current_step(draft: &Draft<'_>, spec: &Canary) -> Option<usize> {
 
 /// The share of the canary that the current step asks for, in hundredths.
 fn weight(draft: &Draft<'_>, spec: &Canary) -> i64 {
-    let everything = draft.observed.promote_full == Some(true)
-        || draft.observed.stable_hash().is_empty()
-        || draft.is_fully_promoted();
+    let everything =
+        draft.is_promoting_fully() || draft.observed.stable_hash().is_empty() || draft.is_fully_promoted();
     if everything {
         return 100;
     }
@@ -192,7 +191,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return status::persist(draft);
     }
     let mut index = observed.index().unwrap_or(0);
-    if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
         index = count;
