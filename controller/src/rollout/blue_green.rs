@@ -164,7 +164,7 @@ fn is_fast_tracked(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     let active = active_hash(draft, spec);
     promotion::is_fast_rollback(draft)
         || draft.is_promoting_fully()
-        || active.is_empty()
+        || (active.is_empty() && draft.distinct_stable().is_none())
         || active == *draft.current_hash()
 }
 
@@ -235,6 +235,16 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
         return;
     }
     if replicas::is_halted(draft) {
+        return;
+    }
+    // ARGO: the reference takes an active Service without a hash for one that nobody uses yet and gives it to the new
+    // version. If there is a stable version, its users come first (S13). scenarios/races/active_service_edited_by_hand.yaml
+    let lost = active_hash(draft, spec).is_empty();
+    if let Some(stable) = draft.distinct_stable().filter(|_| lost) {
+        if stable.available() >= n.max(1) {
+            let hash = stable.hash().to_owned();
+            switch(draft, &spec.active_service, &hash);
+        }
         return;
     }
     let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable);

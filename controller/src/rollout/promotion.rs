@@ -80,7 +80,7 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
 
 /// Why the new version of a blue-green update becomes stable now, if it does.
 pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
-    if is_initial(draft) || draft.status.active().is_empty() {
+    if is_initial(draft) || (draft.status.active().is_empty() && draft.distinct_stable().is_none()) {
         return Some("Initial deploy".to_owned());
     }
     if draft.status.active() != draft.status.current() {
