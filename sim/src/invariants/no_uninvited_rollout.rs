@@ -23,6 +23,10 @@ fn template(object: &Object) -> Option<Template> {
     }
 }
 
+fn has_a_version(object: &Object) -> bool {
+    object.rollout().is_some_and(|body| !body.status.current().is_empty())
+}
+
 impl Invariant for NoUninvitedRollout {
     fn name(&self) -> &'static str {
         "S18"
@@ -42,6 +46,8 @@ impl Invariant for NoUninvitedRollout {
                 }
             }
             (Writer::Controller, ..) => {}
+            // An earlier controller has answered this invitation.
+            (Writer::Beginning, _, Some(after)) if has_a_version(after) => {}
             (_, before, Some(after)) => {
                 if before.is_some_and(|before| template(before) == template(after)) {
                     return Ok(());
