@@ -3,6 +3,7 @@
 //! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
 //! outside failed.
 
+mod controller;
 mod glob;
 mod input;
 mod lint;
@@ -25,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the controller on a cluster.
+    Controller(controller::Controller),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
     /// Plays every scenario under a directory and compares the traces with the snapshots.
@@ -44,6 +47,7 @@ enum Exit {
 
 fn main() -> ExitCode {
     let exit = match Arguments::parse().command {
+        Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),

@@ -155,6 +155,38 @@ pub fn merge_patch(edits: &[Edit]) -> Value {
     patch
 }
 
+/// Carries these edits out on a whole document. Templates are replaced, everything else is merged (RFC 7396).
+pub fn apply_to_document(edits: &[Edit], document: &mut Value) {
+    for edit in edits {
+        let whole = matches!(edit, Edit::Template(_) | Edit::TemplateDocument(_));
+        if whole && let Some(spec) = document.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("template");
+        }
+        let mut patch = json!({});
+        edit.write_into(&mut patch);
+        merge_into(document, patch);
+    }
+}
+
+/// What the API server does with a merge patch (RFC 7396).
+fn merge_into(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Some(map) = target.as_object_mut() else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            map.remove(&key);
+        } else {
+            merge_into(map.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}
+
 /// A copy of a document with one field set or removed; mappings on the way are made where they are missing.
 fn with_field(document: &Value, path: &[&str], value: Option<Value>) -> Value {
     let mut copy = document.clone();
@@ -191,32 +223,18 @@ mod tests {
         .expect("a rollout")
     }
 
-    /// What the API server does with a merge patch (RFC 7396).
-    fn merged(mut target: Value, patch: &Value) -> Value {
-        let Value::Object(patch) = patch else { return patch.clone() };
-        if !target.is_object() {
-            target = json!({});
-        }
-        let map = target.as_object_mut().expect("made a mapping above");
-        for (key, value) in patch {
-            if value.is_null() {
-                map.remove(key);
-            } else {
-                let old = map.remove(key).unwrap_or(Value::Null);
-                map.insert(key.clone(), merged(old, value));
-            }
-        }
-        target
-    }
-
     fn check(edits: &[Edit]) {
         let before = rollout();
         let mut after = before.clone();
         for edit in edits {
             edit.apply(&mut after).expect("fits");
         }
-        let patched = merged(before.to_value(), &merge_patch(edits));
+        let mut patched = before.to_value();
+        merge_into(&mut patched, merge_patch(edits));
         assert_eq!(Object::from_value(patched).expect("an object"), after);
+        let mut document = before.to_value();
+        apply_to_document(edits, &mut document);
+        assert_eq!(Object::from_value(document).expect("an object"), after);
     }
 
     #[test]
@@ -232,6 +250,15 @@ mod tests {
             RolloutStatus { abort: Some(true), canary: from.canary.clone(), ..RolloutStatus::default() };
         to.blue_green = Some(Default::default());
         check(&[Edit::Status(from, Arc::new(to))]);
+    }
+
+    #[test]
+    fn a_template_is_replaced_not_merged() {
+        let mut document =
+            json!({"spec": {"replicas": 1, "template": {"metadata": {"labels": {"old": "1"}}}}});
+        let template = json!({"metadata": {"labels": {"new": "1"}}});
+        apply_to_document(&[Edit::TemplateDocument(Arc::new(template.clone()))], &mut document);
+        assert_eq!(document, json!({"spec": {"replicas": 1, "template": template}}));
     }
 
     #[test]

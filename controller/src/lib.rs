@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod commands;
 pub mod edit;
+pub mod lease;
 pub mod manager;
 pub mod names;
 pub mod plan;

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod dice;
+pub mod election;
 pub mod invariants;
 pub mod play;
 pub mod reference;

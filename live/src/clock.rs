@@ -1,0 +1,41 @@
+//! What time it is: the wall clock as it was at the start, moved on by a clock that nobody sets.
+//!
+//! Pauses and delays are kept in the cluster as wall-clock times. A jump of the machine's clock (NTP, a suspended
+//! machine, a person) would end a pause of an hour at once or stretch it for a day, so the wall clock is read once.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tidegate_api::time::{Span, Time};
+
+/// The clock of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    start: Time,
+    since: Instant,
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the clock that the seam stands for"
+)]
+impl WallClock {
+    /// Reads the wall clock, for the only time.
+    pub fn start() -> WallClock {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = Time(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX));
+        WallClock { start, since: Instant::now() }
+    }
+
+    /// The time of this instant.
+    pub fn now(&self) -> Time {
+        let elapsed = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.start.plus(Span::millis(elapsed))
+    }
+
+    /// How long it is until then; nothing when then is past.
+    pub fn until(&self, then: Time) -> std::time::Duration {
+        let span = then.since(self.now()).0.max(0);
+        std::time::Duration::from_millis(u64::try_from(span).unwrap_or(0))
+    }
+}

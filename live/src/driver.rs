@@ -1,0 +1,124 @@
+//! The loop: events in, calls out.
+//!
+//! It owns nothing that matters: the manager is all the memory there is, and the cluster is the truth behind it. Killed
+//! at any moment, the next process begins with empty hands and goes on.
+
+use tidegate_api::time::Time;
+use tidegate_controller::manager::{Manager, Settings, WATCHED};
+use tidegate_controller::plan::Notice;
+use tidegate_controller::seams::{ApiCall, CallId, Clock, Cluster, Event};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use crate::calls::Caller;
+use crate::watches::{self, Scope};
+
+/// Longest time that a write under way is waited for when the process is asked to end.
+const FAREWELL: std::time::Duration = std::time::Duration::from_millis(800);
+
+/// Where notices go. Never waits and never fails: telling people must not hold up a pass.
+pub trait Recorder {
+    /// Tells people.
+    fn record(&mut self, notice: Notice);
+}
+
+/// What one turn of the loop is told about, for metrics and logs.
+pub trait Witness {
+    /// A call was started.
+    fn called(&mut self, _call: &ApiCall) {}
+    /// The manager took an event.
+    fn turned(&mut self, _manager: &Manager) {}
+}
+
+/// Runs a manager on a cluster until `stop` is ready; then lets the calls under way end and says how many did not.
+pub async fn run(
+    caller: Caller,
+    scope: Scope,
+    settings: Settings,
+    recorder: &mut dyn Recorder,
+    witness: &mut dyn Witness,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let (sender, inbox) = unbounded_channel();
+    let mut watching = JoinSet::new();
+    for kind in WATCHED {
+        let watch = watches::watch(caller.client.clone(), scope.clone(), kind.clone(), sender.clone());
+        watching.spawn_local(watch);
+    }
+    let mut state = Loop { caller, calls: JoinSet::new(), sender, alarm: None, recorder, witness };
+    state.turn(Manager::new(settings), inbox, stop).await;
+    watching.abort_all();
+    state.say_goodbye().await
+}
+
+struct Loop<'a> {
+    caller: Caller,
+    calls: JoinSet<()>,
+    sender: UnboundedSender<Event>,
+    alarm: Option<Time>,
+    recorder: &'a mut dyn Recorder,
+    witness: &'a mut dyn Witness,
+}
+
+impl Loop<'_> {
+    async fn turn(
+        &mut self,
+        mut manager: Manager,
+        mut inbox: UnboundedReceiver<Event>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let alarm = self.alarm.map(|at| self.caller.clock.until(at));
+            let event = tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(event) = inbox.recv() => event,
+                () = sleep_for(alarm) => Event::Woken,
+            };
+            while self.calls.try_join_next().is_some() {}
+            self.alarm = None;
+            manager.handle(event, self);
+            self.witness.turned(&manager);
+        }
+    }
+
+    /// Waits for the writes under way, so that no write is cut in half; one that takes longer is left to its fate.
+    async fn say_goodbye(&mut self) -> usize {
+        let _ =
+            tokio::time::timeout(FAREWELL, async { while self.calls.join_next().await.is_some() {} }).await;
+        self.calls.len()
+    }
+}
+
+async fn sleep_for(wait: Option<std::time::Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Cluster for Loop<'_> {
+    fn start(&mut self, id: CallId, call: ApiCall) {
+        self.witness.called(&call);
+        if let ApiCall::Record(notice) = call {
+            return self.recorder.record(notice);
+        }
+        let (caller, sender) = (self.caller.clone(), self.sender.clone());
+        self.calls.spawn_local(async move {
+            let answer = caller.carry_out(call).await;
+            // Nobody listens when the process ends; that is fine.
+            let _ = sender.send(Event::Answered(id, answer));
+        });
+    }
+}
+
+impl Clock for Loop<'_> {
+    fn now(&self) -> Time {
+        self.caller.clock.now()
+    }
+
+    fn wake_at(&mut self, at: Time) {
+        self.alarm = Some(at);
+    }
+}

@@ -1,0 +1,102 @@
+//! Watches: one per kind, each list and each change handed on as an event.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use tidegate_api::object::{Key, Kind, Text};
+use tidegate_controller::manager::INSTANCE_LABEL;
+use tidegate_controller::names::HASH_LABEL;
+use tidegate_controller::seams::Event;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::convert;
+
+/// Seconds after which the server ends a watch. A connection that silently died is noticed 5 s after that at the
+/// latest, which keeps it under 30 s; the default of 290 s would hide it for five minutes (simulation.md, vetting).
+const WATCH_SECONDS: u32 = 24;
+
+/// What to watch.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only this namespace; all of them without one.
+    pub namespace: Option<Text>,
+    /// Only Rollouts with this instance label; without one, only those that carry no such label.
+    pub instance_id: Option<Text>,
+}
+
+impl Scope {
+    fn selector(&self, kind: &Kind) -> Option<String> {
+        match kind {
+            Kind::Rollout
+            | Kind::AnalysisRun
+            | Kind::AnalysisTemplate
+            | Kind::ClusterAnalysisTemplate
+            | Kind::Experiment => Some(match &self.instance_id {
+                Some(id) => format!("{INSTANCE_LABEL}={id}"),
+                None => format!("!{INSTANCE_LABEL}"),
+            }),
+            Kind::ReplicaSet | Kind::Pod => Some(HASH_LABEL.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn api(&self, client: Client, kind: &Kind) -> Api<DynamicObject> {
+        let resource = convert::resource(kind);
+        match &self.namespace {
+            Some(namespace) if !kind.is_cluster_wide() => Api::namespaced_with(client, namespace, &resource),
+            _ => Api::all_with(client, &resource),
+        }
+    }
+}
+
+/// Watches a kind for as long as somebody listens.
+pub async fn watch(client: Client, scope: Scope, kind: Kind, events: UnboundedSender<Event>) {
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if let Some(selector) = scope.selector(&kind) {
+        config = config.labels(&selector);
+    }
+    let mut stream = watcher(scope.api(client, &kind), config).default_backoff().boxed();
+    let mut listed = BTreeSet::new();
+    while let Some(change) = stream.next().await {
+        let event = match change {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(watcher::Event::InitApply(document)) => {
+                listed.insert(key_of(&kind, &document));
+                read(&kind, document).map(Event::Seen)
+            }
+            Ok(watcher::Event::InitDone) => Some(Event::Listed(kind.clone(), std::mem::take(&mut listed))),
+            Ok(watcher::Event::Apply(document)) => read(&kind, document).map(Event::Seen),
+            Ok(watcher::Event::Delete(document)) => read(&kind, document).map(Event::Gone),
+            Err(error) => {
+                tracing::warn!(kind = kind.name(), %error, "the watch failed and is begun again");
+                None
+            }
+        };
+        if let Some(event) = event
+            && events.send(event).is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn key_of(kind: &Kind, document: &DynamicObject) -> Key {
+    Key::new(kind.clone(), document.namespace().unwrap_or_default(), document.name_any())
+}
+
+/// The object; nothing, and a word in the log, when it is none that can be understood. One odd object does not stop a
+/// watch.
+fn read(kind: &Kind, document: DynamicObject) -> Option<Arc<tidegate_api::object::Object>> {
+    let key = key_of(kind, &document);
+    convert::to_cache(kind, document)
+        .map_err(|error| tracing::error!(object = %key, %error, "an object cannot be read and is left alone"))
+        .ok()
+        .map(Arc::new)
+}
