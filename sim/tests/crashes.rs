@@ -10,7 +10,7 @@ use tidegate_controller::commands::{self, Patch};
 use tidegate_controller::names::{HASH_LABEL, REVISION};
 use tidegate_sim::cluster::store::Part;
 use tidegate_sim::invariants::Watchdog;
-use tidegate_sim::world::{Action, CallNumber, Rest, Strike, World, WorldConfig};
+use tidegate_sim::world::{Action, NextWrite, Rest, Strike, World, WorldConfig};
 
 /// A story: a strategy, and what a person does each time the world has come to rest.
 struct Story {
@@ -73,9 +73,9 @@ fn object(value: Value) -> Object {
 }
 
 /// Plays a story, with at most one strike, to its end.
-fn live(story: &Story, strike: Option<(CallNumber, Strike)>) -> World {
+fn live(story: &Story, strike: Option<NextWrite>) -> World {
     let mut config = WorldConfig { seed: 11, ..WorldConfig::default() };
-    config.interventions.on_call.extend(strike);
+    config.interventions.on_next.extend(strike);
     let mut world = World::new(config);
     let mut watchdog = Watchdog::default();
     for name in ["active", "preview"] {
@@ -156,18 +156,17 @@ fn check(name: &str) {
     let (counts, want) = (clean.call_counts(), end(&clean));
     let mut points = Vec::new();
     for n in 0..counts.writes {
-        points.push((CallNumber::Write(n), Strike::CrashBefore));
-        points.push((CallNumber::Write(n), Strike::CrashAfter));
-        points.push((CallNumber::Write(n), Strike::LoseReply { applied: true }));
-        points.push((CallNumber::Write(n), Strike::LoseReply { applied: false }));
+        for strike in [Strike::CrashBefore, Strike::CrashAfter, Strike::LostReply, Strike::LostRequest] {
+            points.push(NextWrite::after(n, strike));
+        }
     }
     for n in 0..counts.status_writes {
-        points.push((CallNumber::StatusWrite(n), Strike::CrashBefore));
+        points.push(NextWrite::of_status_after(n, Strike::CrashBefore));
     }
     assert!(points.len() > 40, "{name}: only {} points", points.len());
     for point in points {
         let what = format!("{name}: {point:?}");
-        let killed = matches!(point.1, Strike::CrashBefore | Strike::CrashAfter);
+        let killed = matches!(point.strike, Strike::CrashBefore | Strike::CrashAfter);
         let world = live(&story, Some(point));
         assert_eq!(killed, world.controller().is_some_and(|c| c.number == 2), "{what}: the strike must land");
         let got = end(&world);

@@ -11,7 +11,7 @@ mod pauses;
 mod phase;
 mod promotion;
 mod replicas;
-mod restart;
+pub mod restart;
 mod revision;
 mod role_metadata;
 pub mod scale;
