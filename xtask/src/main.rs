@@ -41,8 +41,14 @@ enum Task {
     Static,
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
-    /// Runs all tests: unit and property tests, scenarios, stories, generated files.
+    /// Runs all tests: unit and property tests, a real control plane, scenarios, stories, generated files.
     Test,
+    /// Builds a Kubernetes control plane for tests into target/testenv; with `up`, runs one.
+    Testenv {
+        /// What to do instead: `up`, with its own options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        instead: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
         Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),
         Task::Test => test::run(),
+        Task::Testenv { instead } => test::testenv(&instead),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -147,7 +147,7 @@ fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
     Ok(())
 }
 
-const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "termination"];
+const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "exit", "termination"];
 
 fn read_pods(pods: &Cursor<'_>) -> Read<PodModels> {
     let mut models = PodModels::default();
@@ -184,6 +184,8 @@ fn read_model(field: &Cursor<'_>, model: &mut PodModel) -> Read<()> {
         };
     } else if is("crash_after") {
         model.crash_after = Some(field.millis()?);
+    } else if is("exit") {
+        model.exit = Some(field.number()?);
     } else if is("termination") {
         model.termination = field.millis()?;
     } else if is("flaps") {
