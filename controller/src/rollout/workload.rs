@@ -12,6 +12,7 @@ use super::draft::Draft;
 use crate::edit::Edit;
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{IfRefused, Reason};
+use crate::sabotage::Sabotage;
 use crate::world::RolloutWorld;
 use std::sync::Arc;
 
@@ -107,7 +108,11 @@ pub fn retire_progressively(draft: &mut Draft<'_>, wished: i64, target: i64) {
     } else if let Some(n) = draft.spec.replicas
         && (ready > 0 || wished > target)
     {
-        scale_workload(draft, (n - ready).max(0), IfRefused::GoOn);
+        let left = match draft.facts.is_sabotaged(Sabotage::RetireWorkloadEarly) {
+            true => 0,
+            false => (n - ready).max(0),
+        };
+        scale_workload(draft, left, IfRefused::GoOn);
     }
 }
 
