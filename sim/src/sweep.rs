@@ -101,7 +101,7 @@ impl<'a> Sweep<'a> {
     /// Lives through the script with this point; an error says what is different in the end.
     pub fn survives(&self, point: &Point) -> Result<(), String> {
         let interventions = Interventions { on_call: vec![point.clone()], ..Interventions::default() };
-        let Life { outcome, world } =
+        let Life { outcome, world, .. } =
             live(self.script, Setup { interventions, silent: true, ..Setup::default() });
         let mut faults = said(&outcome.failures);
         let killed = matches!(point.1, Strike::CrashAfter | Strike::CrashBefore);
