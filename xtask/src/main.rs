@@ -7,6 +7,7 @@ mod manifests;
 mod reference;
 mod scenario_keys;
 mod swarm;
+mod sweep;
 mod test;
 
 use std::process::ExitCode;
@@ -48,8 +49,16 @@ enum Task {
     },
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
-    /// Runs all tests: unit and property tests, scenarios, stories, generated files.
+    /// Kills the controller after every write of every scenario. Use an optimised build.
+    Sweep(sweep::Sweep),
+    /// Runs all tests: unit and property tests, a real control plane, scenarios, stories, generated files.
     Test,
+    /// Builds a Kubernetes control plane for tests into target/testenv; with `up`, runs one.
+    Testenv {
+        /// What to do instead: `up`, with its own options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        instead: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,7 +70,9 @@ fn main() -> ExitCode {
         Task::Static => image::run(),
         Task::ScenarioKeys { check } => scenario_keys::run(check),
         Task::Swarm(task) => swarm::run(&task),
+        Task::Sweep(task) => sweep::run(&task),
         Task::Test => test::run(),
+        Task::Testenv { instead } => test::testenv(&instead),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
