@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tidegate_sim::scenario::{Files, Script};
+use tidegate_sim::sweep::scripts;
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -15,6 +18,34 @@ fn files(below: &Path, ending: &str, found: &mut Vec<PathBuf>) {
         } else if path.extension().is_some_and(|end| end == ending) {
             found.push(path);
         }
+    }
+}
+
+/// Scenarios written out hold everything in themselves.
+struct Nowhere;
+
+impl Files for Nowhere {
+    fn text(&self, file: &str) -> Result<String, String> {
+        Err(format!("{file} is not needed"))
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Err(format!("{pattern} is not needed"))
+    }
+}
+
+#[test]
+fn what_is_written_reads_as_the_same_scenario() {
+    for mut script in scripts(&repository().join("scenarios")).expect("every scenario can be read") {
+        let text = script.to_yaml();
+        let mut again =
+            Script::read(&script.name, &text, &Nowhere).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        // It stands on other lines.
+        for script in [&mut script, &mut again] {
+            script.then.line = 0;
+            script.when.iter_mut().for_each(|entry| entry.line = 0);
+        }
+        assert_eq!(script, again, "{text}");
     }
 }
 

@@ -4,7 +4,8 @@ use super::view::{View, Views, owner};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant. A full promotion of an update that was aborted already, and a rollback window in the manifest, are the user's own wish.
+/// The invariant. A full promotion of an update that was aborted already, and a rollback window in the manifest, are the
+/// user's own wish.
 #[derive(Default)]
 pub struct AbortWins(Views);
 
