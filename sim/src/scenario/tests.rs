@@ -23,9 +23,10 @@ given:
 settled: true
 world:
   seed: 7
+  lag: 1ms..5ms
   pods:
     startup: 2s..8s
-    "web:v2": {ready: never, crash_after: 5s, flaps: {up: 1s, down: 2s, times: 3}, termination: 1s}
+    "web:v2": {ready: never, crash_after: 5s, exit: 1, flaps: {up: 1s, down: 2s, times: 3}, termination: 1s}
 when:
 - {at: 0s, set_image: {rollout: web, container: web, image: "web:v2"}}
 - once: {rollout: web, phase: Paused, step: 1, weight: "> 20", message: Canary, replicas: {2: "<= 3"}, healthy_pods: 5}
@@ -52,6 +53,7 @@ when:
 - unready: {rollout: web, side: 2}
 - load: {autoscaler: web, total: 10, per_pod: 2}
 - fault: {next_write: {fails: lost_reply, kind: Service, skip: 1}}
+- fault: {next_write: {fails: slow, by: 2s, subresource: status}}
 - fault: {conflicts: {rate: 50%, for: 30s}}
 - fault: {lost_replies: {rate: 5%, for: 30s}}
 - fault: {refusals: {rate: 5%, for: 30s}}
@@ -77,7 +79,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 29);
+    assert_eq!(script.when.len(), 30);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);
@@ -93,6 +95,9 @@ fn what_is_not_understood_is_pointed_at() {
     assert!(entry("{once: {phase: Paused}, abort: web}").contains("`rollout` is missing here"));
     assert!(entry("{fault: {earthquake: {}}}").contains("unknown fault `earthquake`"));
     assert!(entry("{fault: {conflicts: {rate: 200%, for: 1s}}}").contains("a percentage such as 30%"));
+    assert!(entry("{fault: {next_write: {fails: badly}}}").contains("one of conflict, too_many"));
+    assert!(entry("{fault: {next_write: {fails: conflict, by: 1s}}}").contains("belongs to `fails: slow`"));
+    assert!(entry("{fault: {next_write: {fails: slow}}}").contains("`by`"));
     assert!(entry("{delete: {kind: ReplicaSet}}").contains("which object is meant"));
     assert!(entry("{metric: {}}").contains("is not built yet"));
     let shown = problem("given: []\nthen: {sometimes: []}\n");
