@@ -220,3 +220,135 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<B
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tidegate_controller::manager::{Settings, WATCHED};
+    use tidegate_controller::seams::{ApiCall, CallId, Clock, Cluster, Event};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    struct Nowhere;
+    impl Cluster for Nowhere {
+        fn start(&mut self, _: CallId, _: ApiCall) {}
+    }
+    impl Clock for Nowhere {
+        fn now(&self) -> Time {
+            Time(0)
+        }
+        fn wake_at(&mut self, _: Time) {}
+    }
+
+    fn on_one_thread(story: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, story);
+    }
+
+    fn admin() -> Admin {
+        Admin::new(Metrics::new().unwrap())
+    }
+
+    /// Status line, headers in small letters, body.
+    async fn get(address: SocketAddr, path: &str) -> (String, String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        (status.to_owned(), headers.to_lowercase(), body.to_owned())
+    }
+
+    async fn serving(admin: &Admin, role: Role) -> SocketAddr {
+        let listener = listen("tests", "--none", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(admin.clone().serve(role, listener));
+        address
+    }
+
+    #[test]
+    fn probes_are_answered_over_a_socket_as_the_reference_answers_them() {
+        on_one_thread(async {
+            let address = serving(&admin(), Role::Health).await;
+            let (status, headers, body) = get(address, "/healthz").await;
+            assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok"));
+            assert!(headers.contains("content-type: text/plain; charset=utf-8"), "{headers}");
+            assert!(headers.contains("x-content-type-options: nosniff"), "{headers}");
+            assert_eq!(get(address, "/metrics").await.0, "HTTP/1.1 404 Not Found");
+            assert_eq!(get(address, "/").await.0, "HTTP/1.1 404 Not Found");
+        });
+    }
+
+    #[test]
+    fn metrics_are_answered_over_a_socket() {
+        on_one_thread(async {
+            let address = serving(&admin(), Role::Metrics).await;
+            let (status, headers, body) = get(address, "/metrics").await;
+            assert_eq!(status, "HTTP/1.1 200 OK");
+            assert!(headers.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{headers}");
+            assert!(body.contains("argo_rollouts_controller_info{version="), "{body}");
+            assert_eq!(get(address, "/healthz").await.0, "HTTP/1.1 404 Not Found");
+            let profiles = serving(&admin(), Role::Profile).await;
+            assert_eq!(
+                get(profiles, "/debug/pprof/profile?seconds=1").await.0,
+                "HTTP/1.1 501 Not Implemented"
+            );
+        });
+    }
+
+    async fn status(admin: &Admin, path: &str) -> u16 {
+        admin.answer(Role::Health, &Method::GET, path).await.status().as_u16()
+    }
+
+    #[test]
+    fn ready_is_who_follows_or_has_listed_everything() {
+        on_one_thread(async {
+            let admin = admin();
+            assert_eq!((status(&admin, "/readyz").await, status(&admin, "/livez").await), (200, 200));
+            let mut questions = admin.leads();
+            let turning = tokio::task::spawn_local(async move {
+                let mut manager = Manager::new(Settings::default());
+                let mut unlisted = WATCHED.iter();
+                while let Some(question) = questions.recv().await {
+                    question(&manager, Time(0));
+                    // One more kind is listed after each question.
+                    if let Some(kind) = unlisted.next() {
+                        manager.handle(Event::Listed(kind.clone(), BTreeSet::new()), &mut Nowhere);
+                    }
+                }
+            });
+            for _ in WATCHED {
+                assert_eq!(status(&admin, "/readyz").await, 503);
+            }
+            assert_eq!((status(&admin, "/readyz").await, status(&admin, "/livez").await), (200, 200));
+            turning.abort();
+        });
+    }
+
+    #[test]
+    fn a_loop_that_does_not_turn_is_not_alive_but_still_healthy() {
+        on_one_thread(async {
+            let admin = admin();
+            tokio::time::pause();
+            let stuck = admin.leads();
+            assert_eq!((status(&admin, "/livez").await, status(&admin, "/healthz").await), (503, 200));
+            drop(stuck);
+            assert_eq!(status(&admin, "/livez").await, 503);
+        });
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_the_flag_that_names_another() {
+        on_one_thread(async {
+            let taken = listen("probes", "--healthzPort", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let again =
+                listen("probes", "--healthzPort", taken.local_addr().unwrap()).await.unwrap_err().to_string();
+            assert!(again.contains("for probes") && again.contains("--healthzPort"), "{again}");
+        });
+    }
+}
