@@ -305,15 +305,15 @@ impl Controller {
         }
         let options = match self.options(&surroundings) {
             Ok(options) => options,
-            Err(why) => return fatal(&why),
+            Err(why) => return logged(&why),
         };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return fatal(&format!("the runtime does not start: {error}")),
+            Err(error) => return logged(&format!("the runtime does not start: {error}")),
         };
         match tokio::task::LocalSet::new().block_on(&runtime, process::run(options)) {
             Ok(()) => Exit::AsExpected,
-            Err(error) => fatal(&error.to_string()),
+            Err(error) => logged(&error.to_string()),
         }
     }
 
@@ -381,5 +381,11 @@ impl Controller {
 
 fn fatal(why: &str) -> Exit {
     eprintln!("error: {why}");
+    Exit::Failed
+}
+
+/// In the form that the log pipeline reads, once there is a log.
+fn logged(why: &str) -> Exit {
+    tracing::error!("{why}");
     Exit::Failed
 }

@@ -236,8 +236,7 @@ mod tests {
         let heard = Heard::default();
         let listener = tracing_subscriber::registry().with(Listener(format, heard.clone()));
         tracing::subscriber::with_default(listener, tell);
-        let lines = heard.0.lock().unwrap().concat();
-        lines
+        std::mem::take(&mut *heard.0.lock().unwrap()).concat()
     }
 
     fn web() -> Object {
