@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_api::object::{Key, Kind, Object};
+use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::sabotage::Sabotage;
 
 use crate::cluster::store::Part;
 use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
-use crate::scenario::{Entry, Moment, Patch, Script, Side, Verb, verbs};
+use crate::scenario::{Entry, Moment, Patch, Script, Side, Simple, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
 const SETTLING: Span = Span::seconds(3600);
+/// More endless pauses than that are never promoted.
+const MOST_PROMOTED: usize = 100;
 /// A story ends at the latest after this time, if it does not say so itself.
 const LONGEST: Span = Span::seconds(24 * 3600);
 
@@ -132,6 +135,10 @@ pub struct Life {
     pub outcome: Outcome,
     /// The world at the end.
     pub world: World,
+    /// Whether a version was really rolled out, or an update that was found under way went on.
+    pub updated: bool,
+    /// Endless pauses that were promoted, because the script says so: as entries that do the same.
+    pub promoted: Vec<Entry>,
 }
 
 /// Plays a script to its end, with every invariant watching.
@@ -146,11 +153,25 @@ pub fn play_with(script: &Script, setup: Setup) -> Outcome {
 
 /// Plays a script and keeps the world.
 pub fn live(script: &Script, setup: Setup) -> Life {
-    Stage::new(script, setup).play()
+    Stage::new(script, setup, None).play()
+}
+
+/// Plays a script before somebody who watches too.
+pub fn live_before(script: &Script, setup: Setup, spectator: &mut dyn Observer) -> Life {
+    Stage::new(script, setup, Some(spectator)).play()
+}
+
+fn versions(world: &World) -> BTreeMap<Key, (i64, Text)> {
+    let version = |object: &Object| {
+        let stable = object.rollout().map_or("", |body| body.status.stable_hash());
+        (verbs::revision(object), Text::from(stable))
+    };
+    world.store().of_kind(&Kind::Rollout).map(|object| (object.key(), version(object))).collect()
 }
 
 /// Everybody who watches a play.
-struct Watch {
+struct Watch<'a> {
+    spectator: Option<&'a mut dyn Observer>,
     trace: Trace,
     /// Whether the trace is told already; the first deployment of a settled scenario is not.
     telling: bool,
@@ -159,9 +180,12 @@ struct Watch {
     record: Record,
 }
 
-impl Observer for Watch {
+impl Observer for Watch<'_> {
     fn saw(&mut self, world: &World, what: &Happened<'_>) {
         self.watchdog.saw(world, what);
+        if let Some(spectator) = &mut self.spectator {
+            spectator.saw(world, what);
+        }
         if !self.silent {
             self.record.saw(world, what);
         }
@@ -174,27 +198,37 @@ impl Observer for Watch {
 struct Stage<'a> {
     script: &'a Script,
     world: World,
-    watch: Watch,
+    watch: Watch<'a>,
     begin: Time,
     limit: Time,
+    /// The revision and the stable version of each Rollout at the beginning.
+    first: BTreeMap<Key, (i64, Text)>,
+    promoted: Vec<Entry>,
     failures: Vec<Failure>,
 }
 
 impl<'a> Stage<'a> {
-    fn new(script: &'a Script, setup: Setup) -> Stage<'a> {
+    fn new(script: &'a Script, setup: Setup, spectator: Option<&'a mut dyn Observer>) -> Stage<'a> {
         let mut config = WorldConfig {
             seed: script.seed,
             pods: script.pods.clone(),
+            watch_lag: script.watch_lag,
             interventions: setup.interventions,
             ..WorldConfig::default()
         };
         config.settings.sabotage = setup.sabotage;
-        let mut world = World::new(config);
-        // A controller that has looked around before the first object comes.
-        let limit = world.now().plus(SETTLING);
-        world.run_to_rest(limit, &mut ());
+        let mut world = World::without_controller(config);
+        // Objects with an identity were there before the controller, and are taken over as they stand. Else the
+        // controller has looked around before the first object comes.
+        let found = script.given.iter().any(|object| !object.meta.uid.is_empty());
+        if !found {
+            world.restart(&mut ());
+            let limit = world.now().plus(SETTLING);
+            world.run_to_rest(limit, &mut ());
+        }
         let (begin, limit) = (world.now(), world.now().plus(SETTLING));
         let mut watch = Watch {
+            spectator,
             trace: Trace::new(&world),
             telling: !script.settled,
             silent: setup.silent,
@@ -203,10 +237,17 @@ impl<'a> Stage<'a> {
         };
         let mut failures = Vec::new();
         for object in &script.given {
-            if let Err(why) = world.user(Action::Create(object.clone()), &mut watch) {
+            let made = match found {
+                true => world.place(object.clone(), &mut watch),
+                false => world.user(Action::Create(object.clone()), &mut watch),
+            };
+            if let Err(why) = made {
                 watch.record.note(format!("create {} refused {why}", object.kind.name()));
                 failures.push(failure(format!("given: {} was refused: {why}", named(&object.key()))));
             }
+        }
+        if found {
+            world.restart(&mut watch);
         }
         if script.settled {
             let rest = world.run_to_rest(limit, &mut watch);
@@ -219,7 +260,8 @@ impl<'a> Stage<'a> {
         }
         let begin = world.now();
         let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
-        Stage { script, world, watch, begin, limit, failures }
+        let first = versions(&world);
+        Stage { script, world, watch, begin, limit, first, promoted: Vec::new(), failures }
     }
 
     fn play(mut self) -> Life {
@@ -250,7 +292,9 @@ impl<'a> Stage<'a> {
             begin: self.begin,
             record: self.watch.record,
         };
-        Life { outcome, world: self.world }
+        let now = versions(&self.world);
+        let updated = now.iter().any(|(key, version)| self.first.get(key) != Some(version));
+        Life { outcome, world: self.world, updated, promoted: self.promoted }
     }
 
     /// Lets the world go on until the moment of an entry; says whether it came.
@@ -303,22 +347,23 @@ impl<'a> Stage<'a> {
                 self.watch.watchdog.at_rest(&self.world);
             }
             let (Rest::AtRest, Some(after)) = (rest, self.script.promote_after) else { return rest };
-            let paused: Vec<String> = self
-                .world
-                .store()
-                .of_kind(&Kind::Rollout)
-                .filter(|object| {
-                    object.rollout().is_some_and(|body| !body.status.pause_conditions().is_empty())
-                })
-                .map(|object| object.meta.name.to_string())
-                .collect();
+            let is_held = |object: &&Arc<Object>| {
+                object
+                    .rollout()
+                    .is_some_and(|body| body.spec.spec().paused || !body.status.pause_conditions().is_empty())
+            };
+            let held = self.world.store().of_kind(&Kind::Rollout).filter(is_held);
+            let held: Vec<String> = held.map(|object| object.meta.name.to_string()).collect();
             let then = self.world.now().plus(after);
-            if paused.is_empty() || then > self.limit {
+            if held.is_empty() || then > self.limit || self.promoted.len() >= MOST_PROMOTED {
                 return rest;
             }
             self.go_to(then);
-            for name in paused {
-                self.act(&Verb::Simple(crate::scenario::Simple::Promote, name));
+            for name in held {
+                let verb = Verb::Simple(Simple::Promote, name);
+                self.act(&verb);
+                let moment = Moment::At(then.since(self.begin));
+                self.promoted.push(Entry { moment, after: Span::ZERO, verb, line: 0 });
             }
         }
     }
@@ -379,7 +424,8 @@ impl<'a> Stage<'a> {
                 return self.watch.trace.tell(&self.world, "user", said, format!("refused: {why}"));
             }
         };
-        self.watch.trace.tell(&self.world, "user", said, "");
+        let who = if matches!(verb, Verb::Fault(_)) { "fault" } else { "user" };
+        self.watch.trace.tell(&self.world, who, said, "");
         let mut went = "ok".to_owned();
         for action in actions {
             if let Err(why) = self.world.user(action, &mut self.watch) {
@@ -393,6 +439,7 @@ impl<'a> Stage<'a> {
                 self.world.crash(&mut self.watch);
                 self.world.restart(&mut self.watch);
             }
+            Verb::Fault(fault) => fault.befall(&mut self.world),
             _ => {}
         }
         if !matches!(verb, Verb::Note(_)) {
@@ -459,6 +506,7 @@ impl<'a> Stage<'a> {
                 (format!("{said} {name}"), rollout(name).map(|_| Vec::new()))
             }
             Verb::RestartController => ("restart_controller".to_owned(), Ok(Vec::new())),
+            Verb::Fault(fault) => (fault.said(), Ok(Vec::new())),
             Verb::Note(text) => (format!("note: {text}"), Ok(Vec::new())),
         }
     }

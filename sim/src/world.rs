@@ -13,7 +13,7 @@ mod observe;
 mod user;
 
 pub use config::{
-    CallNumber, FaultRates, Flaps, Interventions, Millis, PodModel, PodModels, Strike, WorldConfig,
+    CallNumber, FaultRates, Flaps, Interventions, Leak, Millis, PodModel, PodModels, Strike, WorldConfig,
 };
 pub use incarnation::{CallCounts, Incarnation};
 pub use observe::{Chain, Happened, Observer, Watching, Writer};
@@ -29,7 +29,7 @@ use tidegate_controller::plan::Notice;
 use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId};
 
 use crate::cluster::actors::hpa::Load;
-use crate::cluster::actors::pods::Stage;
+use crate::cluster::life::Stage;
 use crate::cluster::store::{Change, Store};
 use crate::dice::Dice;
 use incarnation::News;

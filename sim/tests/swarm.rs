@@ -1,64 +1,72 @@
-//! The swarm, and proof that a seed is a life.
+//! The swarm: what it found stays repaired, and what it finds it makes small. `cargo xtask swarm` plays twenty thousand.
 
-use std::collections::BTreeMap;
+use tidegate_controller::sabotage::Sabotage;
+use tidegate_sim::play::{Setup, play_with};
+use tidegate_sim::scenario::{Files, Script};
+use tidegate_sim::swarm::{Tally, draw, failure_of, live, shrink};
 
-use tidegate_sim::swarm::{draw, live};
+/// A story of the swarm holds everything in itself.
+struct Nowhere;
 
-/// Lives of an ordinary test run; `cargo xtask swarm` plays many more.
-const LIVES: u64 = 1_500;
+impl Files for Nowhere {
+    fn text(&self, file: &str) -> Result<String, String> {
+        Err(format!("{file} is not needed"))
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Err(format!("{pattern} is not needed"))
+    }
+}
+
+/// Lives of an ordinary test run.
+const LIVES: u64 = 500;
 
 #[test]
 fn every_drawn_world_comes_to_rest_with_all_invariants_standing() {
-    let mut table: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    let (mut updated, mut checks, mut failures) = (0_u64, 0, Vec::new());
+    let (mut tally, mut failures) = (Tally::default(), Vec::new());
     for seed in 0..LIVES {
         let case = draw(seed);
-        let outcome = live(&case);
-        for (_, act) in &case.acts {
-            *table.entry((case.strategy, act.verb())).or_default() += 1;
-        }
-        updated += u64::from(outcome.updated);
-        checks += outcome.checks;
-        if let Some(failure) = outcome.failure {
-            failures.push(format!("{failure}\n  {case:?}"));
-        }
+        let lived = live(&case, Setup::default());
+        tally.add(&case, &lived);
+        failures.extend(lived.failure.map(|(failure, _)| format!("seed {seed}: {failure}")));
     }
-    println!("{LIVES} lives, {updated} with an update, {checks} checks of invariants");
-    for ((strategy, verb), count) in &table {
-        println!("{strategy:>12} × {verb:<20} {count}");
-    }
-    assert!(
-        failures.is_empty(),
-        "{} of {LIVES} failed:\n{}",
-        failures.len(),
-        failures[..failures.len().min(5)].join("\n")
-    );
-    assert!(updated * 10 >= LIVES * 9, "only {updated} of {LIVES} performed an update");
-    assert!(table.values().all(|count| *count >= 20), "a cell of the table is too thin: {table:?}");
+    assert!(failures.is_empty(), "{} of {LIVES} failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(tally.updated * 10 >= LIVES * 9, "only {} of {LIVES} performed an update", tally.updated);
 }
 
 #[test]
-fn the_same_case_is_the_same_life_on_any_thread() {
-    let chains = || -> Vec<u64> { (0..60).map(|seed| live(&draw(seed)).chain).collect() };
-    let here = chains();
-    let (left, right) = std::thread::scope(|scope| {
-        let (left, right) = (scope.spawn(chains), scope.spawn(chains));
-        (left.join().expect("no panic"), right.join().expect("no panic"))
-    });
-    assert_eq!(here, left);
-    assert_eq!(here, right);
-    // The chain is no constant: another seed is another life.
-    assert_ne!(live(&draw(0)).chain, live(&draw(1)).chain);
+fn a_failure_is_a_small_scenario_that_fails_again_from_its_text() {
+    for (sabotage, invariant) in [
+        (Sabotage::SkipPause, "S13"),
+        (Sabotage::ForgetAbort, "S15"),
+        (Sabotage::ScaleDownWithoutBudget, "S4"),
+        (Sabotage::SwitchBeforeAvailable, "S1"),
+    ] {
+        let setup = Setup { sabotage: Some(sabotage), ..Setup::default() };
+        let found = (0..500).find_map(|seed| {
+            live(&draw(seed), setup.clone()).failure.filter(|(failure, _)| failure.what == invariant)
+        });
+        let (_, script) = found.expect("a life in which the missing guard is missed");
+        let small = shrink(&script, setup.clone(), invariant);
+        assert!(small.when.len() <= 5, "{sabotage:?}: {} entries are left", small.when.len());
+
+        let text = small.to_yaml();
+        let again = Script::read(&small.name, &text, &Nowhere).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        let failure = failure_of(&play_with(&again, setup.clone())).map(|failure| failure.what);
+        assert_eq!(failure, Some(invariant), "{sabotage:?}:\n{text}");
+        let sane = failure_of(&play_with(&again, Setup::default()));
+        assert_eq!(sane, None, "with its guard the controller lives through it:\n{text}");
+    }
 }
 
-/// Seeds that once broke an invariant.
 #[test]
-fn what_the_swarm_found_stays_repaired() {
-    // 9870: a pause between the switch of the active Service and its status shrank the version users were on (S4).
-    // 38, 101: pods of a set just scaled down counted as available when older ones shrank (S4).
-    // 483: an aborted blue-green version grew where its delay is 0 (S15). 134, 415: a restart that slept for ever (L1).
-    for seed in [9870, 38, 101, 483, 134, 415] {
-        let outcome = live(&draw(seed));
-        assert_eq!(outcome.failure, None, "seed {seed}");
+fn what_is_written_reads_as_the_same_life() {
+    for seed in 0..100 {
+        let script = draw(seed).script;
+        let mut again = Script::read(&script.name, &script.to_yaml(), &Nowhere).expect("a scenario");
+        again.promote_after = script.promote_after;
+        let setup = Setup { silent: true, ..Setup::default() };
+        let (left, right) = (play_with(&script, setup.clone()), play_with(&again, setup));
+        assert_eq!((left.hash, left.writes), (right.hash, right.writes), "seed {seed}");
     }
 }

@@ -1,10 +1,12 @@
 //! Tasks of the repository.
 
 mod crds;
+mod determinism;
 mod image;
 mod manifests;
 mod reference;
 mod swarm;
+mod sweep;
 mod test;
 
 use std::process::ExitCode;
@@ -32,24 +34,37 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Proves that a seed is a life: twice, in two processes, on two threads, in two builds.
+    Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
     /// Builds the program of the image and looks whether it is static. Takes minutes.
     Static,
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
-    /// Runs all tests: unit and property tests, scenarios, stories, generated files.
+    /// Kills the controller after every write of every scenario. Use an optimised build.
+    Sweep(sweep::Sweep),
+    /// Runs all tests: unit and property tests, a real control plane, scenarios, stories, generated files.
     Test,
+    /// Builds a Kubernetes control plane for tests into target/testenv; with `up`, runs one.
+    Testenv {
+        /// What to do instead: `up`, with its own options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        instead: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
         Task::Manifests { check } => manifests::run(check),
+        Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),
         Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),
+        Task::Sweep(task) => sweep::run(&task),
         Task::Test => test::run(),
+        Task::Testenv { instead } => test::testenv(&instead),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,15 +1,24 @@
 //! Plays many lives of the swarm and prints what they covered.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
-use tidegate_sim::swarm::{Case, Outcome, draw, live};
+use tidegate_sim::play::Setup;
+use tidegate_sim::scenario::Script;
+use tidegate_sim::swarm::{Failure, Tally, draw, live, shrink};
+
+/// Lives from which on every cell of the tables must be full.
+const FULL: u64 = 20_000;
+/// Lives that must fall into each cell.
+const LEAST: u64 = 20;
+/// So many failures are shown, each made small.
+const SHOWN: usize = 5;
 
 /// Which lives to play.
 #[derive(Args)]
 pub struct Swarm {
     /// How many.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = FULL)]
     lives: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
@@ -17,74 +26,87 @@ pub struct Swarm {
     /// How many at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
+    /// Where failures are written as scenarios, beside being printed.
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
 }
 
 #[derive(Default)]
-struct Sum {
-    table: BTreeMap<(&'static str, &'static str, &'static str), u32>,
-    updated: u64,
-    checks: u64,
-    failed: Vec<String>,
-}
-
-impl Sum {
-    fn add(&mut self, case: &Case, outcome: &Outcome) {
-        self.updated += u64::from(outcome.updated);
-        self.checks += outcome.checks;
-        for (_, act) in &case.acts {
-            for fault in case.faults.names() {
-                *self.table.entry((case.strategy, act.verb(), fault)).or_default() += 1;
-            }
-        }
-        if let Some(failure) = &outcome.failure {
-            self.failed.push(format!("{failure}\n  {case:?}"));
-        }
-    }
-
-    fn join(&mut self, other: Sum) {
-        self.updated += other.updated;
-        self.checks += other.checks;
-        self.failed.extend(other.failed);
-        for (cell, count) in other.table {
-            *self.table.entry(cell).or_default() += count;
-        }
-    }
+struct Part {
+    tally: Tally,
+    failures: Vec<(u64, Failure, Script)>,
+    /// Seconds of work.
+    busy: f64,
 }
 
 /// Plays them; an error when one fails, or when the lives cover too little.
 pub fn run(task: &Swarm) -> Result<(), String> {
-    let mut sum = Sum::default();
+    let mut sum = Part::default();
     std::thread::scope(|scope| {
-        let part = |thread: u64| {
-            let mut sum = Sum::default();
-            for seed in (task.seed..task.seed + task.lives).filter(|seed| seed % task.threads == thread) {
-                let case = draw(seed);
-                sum.add(&case, &live(&case));
-            }
-            sum
-        };
-        let threads: Vec<_> = (0..task.threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        let threads: Vec<_> =
+            (0..task.threads).map(|thread| scope.spawn(move || part(task, thread))).collect();
         for thread in threads {
-            match thread.join() {
-                Ok(part) => sum.join(part),
-                Err(_) => sum.failed.push("a life panicked".to_owned()),
-            }
+            let part = thread.join().map_err(|_| "a life panicked".to_owned())?;
+            sum.tally.join(part.tally);
+            sum.failures.extend(part.failures);
+            sum.busy += part.busy;
         }
-    });
-    for ((strategy, verb, fault), count) in &sum.table {
-        println!("{strategy:>12} × {verb:<20} × {fault:<14} {count}");
+        Ok::<(), String>(())
+    })?;
+    sum.failures.sort_by_key(|(seed, ..)| *seed);
+    let tally = &sum.tally;
+    println!("{tally}");
+    #[expect(clippy::cast_precision_loss, reason = "a count of lives is small")]
+    let rate = tally.lives as f64 / sum.busy.max(f64::EPSILON);
+    println!("{rate:.0} lives per second and core");
+    for (seed, failure, script) in sum.failures.iter().take(SHOWN) {
+        show(task, *seed, failure, script)?;
     }
-    let thin = sum.table.iter().find(|(_, count)| **count < 20);
-    println!("{} lives, {} with an update, {} checks of invariants", task.lives, sum.updated, sum.checks);
-    for failure in sum.failed.iter().take(5) {
-        println!("{failure}");
+    if !sum.failures.is_empty() {
+        let seeds: Vec<String> =
+            sum.failures.iter().map(|(seed, f, _)| format!("{seed} ({})", f.what)).collect();
+        return Err(format!("{} lives failed, of seeds {}", seeds.len(), seeds.join(", ")));
     }
-    match (sum.failed.len(), thin) {
-        (0, _) if sum.updated * 10 < task.lives * 9 => {
-            Err("fewer than nine of ten lives performed an update".to_owned())
-        }
-        (0, Some(cell)) if task.lives >= 20_000 => Err(format!("a cell of the table is too thin: {cell:?}")),
-        (0, _) => Ok(()),
-        (failed, _) => Err(format!("{failed} lives failed")),
+    if tally.updated * 10 < tally.lives * 9 {
+        return Err("fewer than nine of ten lives performed an update".to_owned());
     }
+    let thin = tally.thin(LEAST);
+    if tally.lives >= FULL && !thin.is_empty() {
+        return Err(format!("cells of the tables are too thin: {thin:?}"));
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "how fast the lives are played")]
+fn part(task: &Swarm, thread: u64) -> Part {
+    let began = std::time::Instant::now();
+    let mut part = Part::default();
+    for seed in (task.seed..task.seed + task.lives).filter(|seed| seed % task.threads == thread) {
+        let case = draw(seed);
+        let lived = live(&case, Setup::default());
+        part.tally.add(&case, &lived);
+        part.failures.extend(lived.failure.map(|(failure, script)| (seed, failure, script)));
+    }
+    part.busy = worked().unwrap_or_else(|| began.elapsed().as_secs_f64());
+    part
+}
+
+/// Seconds that this thread has really worked, where the system tells: a busy machine makes lives no slower.
+fn worked() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| nanoseconds / 1e9)
+}
+
+fn show(task: &Swarm, seed: u64, failure: &Failure, script: &Script) -> Result<(), String> {
+    let mut small = shrink(script, Setup::default(), failure.what);
+    small.about = format!("{failure} (found by the swarm, seed {seed})");
+    let name = format!("swarm-{seed}.yaml");
+    println!("\n# {name}: replay it with `tidegate simulate {name}`\n{}", small.to_yaml());
+    if let Some(folder) = &task.save {
+        let file = folder.join(&name);
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, small.to_yaml()))
+            .map_err(|why| format!("{}: {why}", file.display()))?;
+    }
+    Ok(())
 }

@@ -2,17 +2,22 @@
 
 use std::process::Command;
 
-use crate::{crds, manifests, reference};
+use crate::{crds, determinism, manifests, reference};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
-    cargo("unit and property tests", &["test", "--workspace", "--locked"])?;
+    testenv(&[])?;
+    cargo("unit and property tests, and a real control plane", &["test", "--workspace", "--locked"])?;
     cargo(
         "scenarios against their golden traces",
         &["run", "--quiet", "--locked", "-p", "tidegate", "--", "test", "scenarios"],
     )?;
     let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
     cargo("twenty thousand drawn worlds with faults", &swarm)?;
+    let sweep = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "sweep"];
+    cargo("every scenario with a crash after every write", &sweep)?;
+    println!("== determinism");
+    determinism::run(&determinism::Determinism::of_a_test_run())?;
     println!("== stories against the recordings of the incumbent");
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");
@@ -20,8 +25,18 @@ pub fn run() -> Result<(), String> {
     manifests::run(true)
 }
 
+/// Builds or runs the control plane for tests. It has a program of its own, so that this one needs no Kubernetes client.
+pub fn testenv(instead: &[String]) -> Result<(), String> {
+    let program = ["run", "--quiet", "--locked", "-p", "tidegate-testbed", "--"];
+    let build = [String::from("build")];
+    let wanted = if instead.is_empty() { &build } else { instead };
+    let arguments: Vec<&str> = program.into_iter().chain(wanted.iter().map(String::as_str)).collect();
+    cargo("a control plane for tests", &arguments)
+}
+
 fn cargo(what: &str, arguments: &[&str]) -> Result<(), String> {
-    println!("== {what}");
+    // Standard output belongs to the program.
+    eprintln!("== {what}");
     let status =
         Command::new(env!("CARGO")).args(arguments).status().map_err(|error| format!("{what}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{what}: failed")) }

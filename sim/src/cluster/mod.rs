@@ -4,6 +4,7 @@ pub mod actors;
 pub mod admission;
 pub mod disruption;
 pub mod gc;
+pub mod life;
 pub mod patch;
 pub mod store;
 pub mod stored_form;

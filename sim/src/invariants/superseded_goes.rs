@@ -1,4 +1,4 @@
-//! L6: at rest only the current and the stable version have pods.
+//! L6: at rest only the current and the stable version have pods, and the one that the active Service selects.
 
 use tidegate_api::object::Kind;
 
@@ -6,7 +6,7 @@ use super::view::View;
 use super::{Invariant, Violation};
 use crate::world::World;
 
-/// The invariant. A Rollout that the user paused, or that is Degraded, may still need its old pods.
+/// The invariant. A Rollout that the user paused, or whose new pods do not come, may still need its old ones.
 pub struct SupersededGoes;
 
 impl Invariant for SupersededGoes {
@@ -19,10 +19,13 @@ impl Invariant for SupersededGoes {
             let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
             let Some(body) = rollout.rollout() else { continue };
             let status = &body.status;
-            if body.spec.spec().paused || status.phase.as_deref() == Some("Degraded") {
+            let missing = truth.sets.iter().any(|seen| seen.available < seen.set.wished());
+            if body.spec.spec().paused || (missing && status.phase.as_deref() == Some("Degraded")) {
                 continue;
             }
-            let other = |hash: &str| hash != status.current() && hash != status.stable_hash();
+            // A version that was superseded right after its switch still serves until the next switch.
+            let kept = [status.current(), status.stable_hash(), status.active()];
+            let other = |hash: &str| !kept.contains(&hash);
             if let Some(seen) = truth.sets.iter().find(|seen| seen.set.wished() > 0 && other(seen.set.hash()))
             {
                 let message = format!("{} keeps {} pods", seen.set.name(), seen.set.wished());

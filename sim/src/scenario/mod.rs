@@ -6,12 +6,15 @@
 
 mod condition;
 mod cursor;
+mod faults;
 mod read;
 mod read_verb;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verbs;
+mod write;
 
+pub use faults::{Fault, Nth, Struck};
 pub use read::{Files, Load, object_of, yaml_error};
 
 use std::collections::BTreeMap;
@@ -20,7 +23,7 @@ use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::Span;
 
-use crate::world::PodModels;
+use crate::world::{Millis, PodModels};
 
 /// What a scenario says.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +40,8 @@ pub struct Script {
     pub seed: u64,
     /// How pods behave.
     pub pods: PodModels,
+    /// How long a change takes until a watch shows it.
+    pub watch_lag: Millis,
     /// What people do.
     pub when: Vec<Entry>,
     /// What must come of it.
@@ -177,6 +182,8 @@ pub enum Verb {
     RestartController,
     /// Says something in the trace.
     Note(String),
+    /// Something goes wrong.
+    Fault(Fault),
 }
 
 /// A verb of the command line that needs nothing but a Rollout.

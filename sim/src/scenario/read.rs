@@ -8,7 +8,7 @@ use tidegate_api::yaml::{self, Document, SourceError};
 
 use super::cursor::{Cursor, Read};
 use super::{Bound, Condition, Entry, Moment, Never, Script, Then, Verb};
-use crate::world::{Flaps, PodModel, PodModels};
+use crate::world::{Flaps, PodModel, PodModels, WorldConfig};
 
 /// The files beside a scenario. Names are relative to it.
 pub trait Files {
@@ -77,6 +77,7 @@ impl Script {
             settled: true,
             seed: 0,
             pods: PodModels::default(),
+            watch_lag: WorldConfig::default().watch_lag,
             when: Vec::new(),
             then: Then::default(),
             promote_after: None,
@@ -136,16 +137,17 @@ fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
                     u64::try_from(field.number()?).or_else(|_| field.wrong("a seed is 0 or more"))?
             }
             "pods" => script.pods = read_pods(&field)?,
+            "lag" => script.watch_lag = field.millis()?,
             "quality" | "traffic" | "routers" | "metrics" => {
                 return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
             }
-            _ => world.fields(&["seed", "pods"])?,
+            _ => world.fields(&["seed", "pods", "lag"])?,
         }
     }
     Ok(())
 }
 
-const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "termination"];
+const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "exit", "termination"];
 
 fn read_pods(pods: &Cursor<'_>) -> Read<PodModels> {
     let mut models = PodModels::default();
@@ -182,6 +184,8 @@ fn read_model(field: &Cursor<'_>, model: &mut PodModel) -> Read<()> {
         };
     } else if is("crash_after") {
         model.crash_after = Some(field.millis()?);
+    } else if is("exit") {
+        model.exit = Some(field.number()?);
     } else if is("termination") {
         model.termination = field.millis()?;
     } else if is("flaps") {

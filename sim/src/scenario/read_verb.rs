@@ -4,7 +4,7 @@ use tidegate_api::object::{Kind, Object};
 
 use super::cursor::{Cursor, Read};
 use super::read::{Load, NOT_BUILT, objects_of};
-use super::{Patch, Side, Simple, Verb};
+use super::{Fault, Patch, Side, Simple, Verb};
 
 const VERBS: &[&str] = &[
     "set_image",
@@ -25,8 +25,9 @@ const VERBS: &[&str] = &[
     "unready",
     "restart_controller",
     "note",
+    "fault",
 ];
-const LATER: &[&str] = &["fault", "metric", "terminate", "quality", "traffic", "upgrade_controller"];
+const LATER: &[&str] = &["metric", "terminate", "quality", "traffic", "upgrade_controller"];
 
 pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
     let simple = |verb: Simple| Ok(Verb::Simple(verb, at.owned()?));
@@ -52,6 +53,7 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "unready" => readiness(at, false),
         "restart_controller" => Ok(Verb::RestartController),
         "note" => at.owned().map(Verb::Note),
+        "fault" => Fault::read(at).map(Verb::Fault),
         later if LATER.contains(&later) => at.wrong_key(format!("`{later}` {NOT_BUILT}")),
         unknown => {
             let error = at.document.error_at_key(&at.path, format!("unknown verb `{unknown}`"));

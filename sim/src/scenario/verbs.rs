@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::Time;
+use tidegate_controller::commands;
 
 use super::Simple;
 use crate::cluster::store::Part;
@@ -22,37 +23,20 @@ pub(crate) fn named<'a>(world: &'a World, kind: &Kind, name: &str) -> Option<&'a
 
 /// The writes of a verb that needs nothing but the Rollout.
 pub(crate) fn simple(verb: Simple, object: &Object, now: Time) -> Vec<Action> {
-    let merge = |patch: Value, part: Part| Action::Merge { key: object.key(), patch, part };
-    let (status, main) = match verb {
-        Simple::Promote => (promote(object), unpause(object)),
-        Simple::PromoteFull => (promote_full(object), unpause(object)),
-        Simple::Abort => (Some(json!({"status": {"abort": true}})), None),
-        Simple::Retry => (Some(json!({"status": {"abort": false}})), None),
-        Simple::Restart => (None, Some(json!({"spec": {"restartAt": now.stamp().to_string()}}))),
-        Simple::Pause => (None, Some(json!({"spec": {"paused": true}}))),
-        Simple::Resume => (None, Some(json!({"spec": {"paused": false}}))),
+    let patches = match verb {
+        Simple::Promote => commands::promote(object),
+        Simple::PromoteFull => commands::promote_full(object),
+        Simple::Abort => commands::abort(),
+        Simple::Retry => commands::retry(),
+        Simple::Restart => commands::restart(now.stamp()),
+        Simple::Pause => commands::pause(),
+        Simple::Resume => commands::resume(),
     };
-    let status = status.map(|patch| merge(patch, Part::Status));
-    status.into_iter().chain(main.map(|patch| merge(patch, Part::Main))).collect()
-}
-
-fn promote(object: &Object) -> Option<Value> {
-    let body = object.rollout()?;
-    if !body.status.pause_conditions().is_empty() {
-        return Some(json!({"status": {"pauseConditions": null}}));
-    }
-    let steps = i64::try_from(body.spec.spec().canary()?.steps.len()).ok()?;
-    let next = body.status.index().unwrap_or(0).saturating_add(1).min(steps);
-    (steps > 0).then(|| json!({"status": {"pauseConditions": null, "currentStepIndex": next}}))
-}
-
-fn promote_full(object: &Object) -> Option<Value> {
-    let status = &object.rollout()?.status;
-    (status.current() != status.stable_hash()).then(|| json!({"status": {"promoteFull": true}}))
-}
-
-fn unpause(object: &Object) -> Option<Value> {
-    object.rollout()?.spec.spec().paused.then(|| json!({"spec": {"paused": false}}))
+    let action = |patch| match patch {
+        commands::Patch::Main(patch) => Action::Merge { key: object.key(), patch, part: Part::Main },
+        commands::Patch::Status(patch) => Action::Merge { key: object.key(), patch, part: Part::Status },
+    };
+    patches.into_iter().map(action).collect()
 }
 
 /// Gives a container another image. Where the template comes from a Deployment, that one changes.

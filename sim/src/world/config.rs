@@ -1,6 +1,7 @@
 //! How the invented cluster behaves. Every number has a default that resembles a small healthy cluster.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 
 use tidegate_api::object::Kind;
 use tidegate_api::time::{Span, Time};
@@ -136,11 +137,34 @@ pub struct Interventions {
     pub rates: FaultRates,
     /// How long after a crash the controller is started again.
     pub restart_after: Span,
+    /// Chance that no seed governs. Set only by the check of the check that there is none.
+    pub leak: Option<Leak>,
 }
 
 impl Default for Interventions {
     fn default() -> Interventions {
-        Interventions { on_call: Vec::new(), rates: FaultRates::default(), restart_after: Span::seconds(1) }
+        Interventions {
+            on_call: Vec::new(),
+            rates: FaultRates::default(),
+            restart_after: Span::seconds(1),
+            leak: None,
+        }
+    }
+}
+
+/// A source of chance that no seed governs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leak {
+    /// The random order of the standard library's hash maps makes calls slower.
+    HashOrder,
+}
+
+impl Leak {
+    pub(super) fn delay(self) -> i64 {
+        match self {
+            // One number of many that differ from map to map.
+            Leak::HashOrder => i64::from(RandomState::new().hash_one(0_u8).to_le_bytes()[0] % 8 / 7),
+        }
     }
 }
 

@@ -248,6 +248,9 @@ impl World {
         if let Some(Strike::Delay(more)) = &strike {
             latency = latency.saturating_add(more.0);
         }
+        if let Some(leak) = self.config.interventions.leak {
+            latency = latency.saturating_add(leak.delay());
+        }
         watch.saw(self, &Happened::Started(id, &call));
         self.push(Span::millis(latency), Due::Arrive { from, id, call: Box::new(call), strike });
     }

@@ -7,35 +7,15 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::plan::Guard;
 use tidegate_controller::seams::ApiError;
 
+use crate::cluster::life::{Life, Stage};
 use crate::cluster::store::{Change, Part, not_found};
-use crate::world::{Due, Millis, Observer, PodModel, World, Writer};
-
-/// What comes next in the life of a pod.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stage {
-    /// It runs.
-    Runs,
-    /// It loses readiness for good.
-    Crashes,
-    /// It loses readiness, so many more times.
-    Drops(u32),
-    /// It is ready again.
-    Recovers(u32),
-    /// It is gone.
-    Gone,
-}
+use crate::world::{Due, Millis, Observer, World, Writer};
 
 impl World {
     /// A new pod: its start is drawn.
     pub(crate) fn born(&mut self, key: &Key, pod: &Arc<Object>) {
-        let startup = match pod.meta.annotations.get("fakelet/ready-after").and_then(|text| span(text)) {
-            Some(exact) => exact,
-            None => {
-                let config = self.config.clone();
-                Span::millis(self.dice.pods.within(model_of(&config.pods, pod).startup))
-            }
-        };
-        self.push(startup, Due::Pod { key: key.clone(), uid: pod.meta.uid.clone(), stage: Stage::Runs });
+        let startup = Life::of(&self.config.pods, pod).startup();
+        self.next_stage(key, &pod.meta.uid, startup, Stage::Runs);
     }
 
     pub(crate) fn live(&mut self, key: &Key, uid: &Text, stage: Stage, watch: &mut dyn Observer) {
@@ -48,50 +28,15 @@ impl World {
         if pod.meta.deleting.is_some() {
             return;
         }
-        let config = self.config.clone();
-        let model = model_of(&config.pods, &pod);
-        let held = self.held_pods.contains(key);
-        match stage {
-            Stage::Runs => {
-                let fails = pod.meta.annotations.get("fakelet/fail").is_some_and(|how| &**how == "crash");
-                let exit = pod.meta.annotations.get("fakelet/exit").and_then(|code| code.parse().ok());
-                let exit = exit.or(model.exit);
-                let phase = match (exit, restart_policy(&pod)) {
-                    (Some(0), "Never" | "OnFailure") => "Succeeded",
-                    (Some(_), "Never") => "Failed",
-                    // Started again and again, without ever being ready.
-                    _ => "Running",
-                };
-                let ready = exit.is_none() && model.ready && !fails && !held;
-                self.set_pod(key, phase, ready, watch);
-                if ready {
-                    self.foresee(key, uid, model);
-                }
-            }
-            Stage::Crashes if !held => self.set_pod(key, "Running", false, watch),
-            Stage::Drops(left) if !held => {
-                self.set_pod(key, "Running", false, watch);
-                if let Some(flaps) = &model.flaps {
-                    self.next_stage(key, uid, flaps.down, Stage::Recovers(left));
-                }
-            }
-            Stage::Recovers(left) if !held => {
-                self.set_pod(key, "Running", true, watch);
-                if let (Some(flaps), Some(left)) = (&model.flaps, left.checked_sub(1)) {
-                    self.next_stage(key, uid, flaps.up, Stage::Drops(left));
-                }
-            }
-            _ => {}
+        let mut turn = Life::of(&self.config.pods, &pod).turn(stage);
+        if self.held_pods.contains(key) {
+            turn = turn.in_hand(stage);
         }
-    }
-
-    /// What a pod that has just become ready will live through.
-    fn foresee(&mut self, key: &Key, uid: &Text, model: &PodModel) {
-        if let Some(after) = model.crash_after {
-            self.next_stage(key, uid, after, Stage::Crashes);
+        if let Some(look) = turn.look {
+            self.set_pod(key, look.phase, look.ready, watch);
         }
-        if let Some(flaps) = model.flaps.as_ref().filter(|flaps| flaps.times > 0) {
-            self.next_stage(key, uid, flaps.up, Stage::Drops(flaps.times - 1));
+        for (after, next) in turn.then {
+            self.next_stage(key, uid, after, next);
         }
     }
 
@@ -125,8 +70,7 @@ impl World {
             return self.store.delete(key, guard, false, self.now);
         }
         let Some(pod) = self.store.get(key).cloned() else { return Err(not_found(key)) };
-        let config = self.config.clone();
-        let termination = model_of(&config.pods, &pod).termination;
+        let termination = Life::of(&self.config.pods, &pod).termination();
         let lingers = termination != (0, 0);
         let change = self.store.delete(key, guard, lingers, self.now)?;
         if lingers && !change.is_idle() {
@@ -155,28 +99,4 @@ fn set_pod(
         }
         Ok(())
     })
-}
-
-fn model_of<'a>(models: &'a crate::world::PodModels, pod: &Object) -> &'a PodModel {
-    let spec = pod.pod().map(|body| &*body.spec);
-    let containers = spec.and_then(|spec| spec["containers"].as_array()).into_iter().flatten();
-    models.of(containers.filter_map(|container| container["image"].as_str()))
-}
-
-fn restart_policy(pod: &Object) -> &str {
-    pod.pod().and_then(|body| body.spec["restartPolicy"].as_str()).unwrap_or("Always")
-}
-
-/// A span as the annotations write it: `2s`, `500ms`, `1m`.
-fn span(text: &str) -> Option<Span> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: i64 = text[..digits].parse().ok()?;
-    let unit = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    Some(Span::millis(number.saturating_mul(unit)))
 }

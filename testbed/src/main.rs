@@ -1,0 +1,106 @@
+//! Runs a control plane for tests by hand: `cargo xtask testenv`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tidegate_sim::scenario::{Files, Script};
+use tidegate_sim::world::{PodModel, PodModels};
+use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs};
+
+#[derive(Parser)]
+#[command(about = "A Kubernetes control plane for tests")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds it, unless it is built.
+    Build,
+    /// Runs one in the foreground, with pods that come to life, until it is interrupted.
+    Up {
+        /// Pods behave as this scenario says; without, they are ready at once and obey their `fakelet/` annotations.
+        #[arg(long)]
+        scenario: Option<PathBuf>,
+        /// No pod comes to life.
+        #[arg(long)]
+        without_pods: bool,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Build => build(),
+        Command::Up { scenario, without_pods } => up(scenario.as_deref(), without_pods).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), String> {
+    let programs = programs::build().map_err(|error| error.to_string())??;
+    println!("{}", programs.apiserver.with_file_name("testenv").display());
+    Ok(())
+}
+
+async fn up(scenario: Option<&Path>, without_pods: bool) -> Result<(), String> {
+    let say = |error: TestbedError| error.to_string();
+    let (models, seed) = scenario.map_or(Ok((instant(), 0)), pods_of)?;
+    let settings = Settings { kubeconfig: None, required: true, ..Settings::from_environment() };
+    let Testbed::Ready(Cluster::Own(plane)) = begin(&settings).await.map_err(say)? else {
+        return Err("a control plane of our own was asked for".into());
+    };
+    let client = tidegate_testbed::client(plane.kubeconfig()).await.map_err(say)?;
+    let _stand_in = match without_pods {
+        true => None,
+        false => Some(StandIn::start(client, None, models, seed).await.map_err(say)?),
+    };
+    describe(&plane);
+    // An interrupt ends this process, and that ends all others.
+    std::future::pending().await
+}
+
+fn describe(plane: &ControlPlane) {
+    println!("{}", plane.kubeconfig().display());
+    eprintln!(
+        "{} ready after {:.1} s, {} MiB; export KUBECONFIG={}",
+        plane.server(),
+        plane.started_within().as_secs_f64(),
+        plane.resident_kib() / 1024,
+        plane.kubeconfig().display()
+    );
+}
+
+fn instant() -> PodModels {
+    PodModels { default: PodModel::instant(), by_image: Vec::new() }
+}
+
+fn pods_of(scenario: &Path) -> Result<(PodModels, u64), String> {
+    let name = scenario.display().to_string();
+    let text = fs::read_to_string(scenario).map_err(|error| format!("{name}: {error}"))?;
+    let script = Script::read(&name, &text, &Beside(scenario)).map_err(|error| format!("{name}: {error}"))?;
+    Ok((script.pods, script.seed))
+}
+
+/// The files that a scenario names.
+struct Beside<'a>(&'a Path);
+
+impl Files for Beside<'_> {
+    fn text(&self, file: &str) -> Result<String, String> {
+        let folder = self.0.parent().unwrap_or(Path::new(""));
+        fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
+    }
+
+    fn matching(&self, _: &str) -> Result<Vec<String>, String> {
+        Err("patterns are not looked up here; name the files".into())
+    }
+}
