@@ -12,7 +12,7 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Counter, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
     exponential_buckets,
 };
 use tidegate_api::object::{Key, Kind, Object, RolloutStatus};
@@ -21,13 +21,15 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::Manager;
 use tidegate_controller::seams::{Answer, ApiCall, Event};
 
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::driver::Witness;
 use crate::requests::Counted;
 use crate::telemetry;
 
 /// Media type of what [`Metrics::text`] says.
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const CPU_SECONDS: &str = "process_cpu_seconds_total";
 
 /// How long series outlive their object. As in the reference.
 const AFTERLIFE: Span = Span::seconds(65);
@@ -115,6 +117,13 @@ impl Metrics {
             inner.sweep(manager, now);
         }
         let mut families = inner.registry.gather();
+        if families.iter().any(|family| family.name() == CPU_SECONDS)
+            && let Some(seconds) = clock::cpu_seconds()
+        {
+            // The library counts whole seconds, in which a controller at rest does not appear for hours.
+            families.retain(|family| family.name() != CPU_SECONDS);
+            families.extend(cpu(seconds)?);
+        }
         families.extend(build()?);
         families.extend(inner.queues(manager)?);
         families.extend(known(manager.map(|(manager, _)| manager))?);
@@ -387,6 +396,12 @@ impl Family {
     }
 }
 
+fn cpu(seconds: f64) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let counter = Counter::new(CPU_SECONDS, "Total user and system CPU time spent in seconds.")?;
+    counter.inc_by(seconds);
+    Ok(counter.collect())
+}
+
 /// Which program this is.
 fn build() -> Result<Vec<MetricFamily>, prometheus::Error> {
     let registry = Registry::new();
@@ -655,6 +670,7 @@ mod tests {
             assert!(text.contains(&format!("\n{name}")), "{name}: {text}");
         }
         assert!(!text.contains("rollout_info"), "{text}");
+        assert_eq!(text.matches("\nprocess_cpu_seconds_total ").count(), 1, "{text}");
     }
 
     #[test]
