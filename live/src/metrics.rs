@@ -726,6 +726,10 @@ mod tests {
         {
             let seen = rollout("web", version, json!({"canary": {}}), status(finished));
             take(&mut manager, &mut metrics, Event::Seen(seen), START);
+            let updates = metrics.0.borrow().counts.update.collect();
+            let count =
+                updates[0].get_metric().first().map_or(0, |metric| metric.get_histogram().get_sample_count());
+            assert_eq!(count, counted, "version {version}");
         }
         let text = metrics.text(Some((&manager, START))).unwrap();
         for (name, sum) in [("rollout_duration", 100), ("rollout_progression_duration", 60)] {
