@@ -721,9 +721,8 @@ mod tests {
                 "totalManualPauseDurationSeconds": 40, "completionStatus": "Promoted"}})
         };
         let done = "2026-01-01T00:01:40Z";
-        for (version, finished) in
-            [(10, Value::Null), (11, json!(done)), (11, json!(done)), (12, json!(done))]
-        {
+        let lives = [(10, Value::Null, 0), (11, json!(done), 1), (11, json!(done), 1), (12, json!(done), 1)];
+        for (version, finished, counted) in lives {
             let seen = rollout("web", version, json!({"canary": {}}), status(finished));
             take(&mut manager, &mut metrics, Event::Seen(seen), START);
             let updates = metrics.0.borrow().counts.update.collect();
