@@ -107,24 +107,37 @@ pub fn undo_template(rollout: &Object, sets: &[Arc<Object>], to: Option<i64>) ->
     Ok(template)
 }
 
-/// The containers of a Rollout or Deployment with another image for some of them, as a merge patch. Without names the
-/// image goes to the only container.
+/// The lists of a pod template in which a container can stand.
+const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// The containers of a Rollout or Deployment, init containers too, with another image for some of them, as a merge
+/// patch. `images` answers by the container's name.
 pub fn set_image(workload: &Object, images: &dyn Fn(&str) -> Option<String>) -> Result<Patch, String> {
     let document = workload.to_value();
-    let template = &document["spec"]["template"]["spec"]["containers"];
-    let mut containers = template.as_array().cloned().ok_or("it has no containers of its own")?;
-    let mut changed = false;
-    for container in &mut containers {
-        let name = container["name"].as_str().unwrap_or("").to_owned();
-        if let Some(image) = images(&name) {
-            container["image"] = Value::from(image);
-            changed = true;
+    let template = &document["spec"]["template"]["spec"];
+    if !template["containers"].is_array() {
+        return Err("it has no containers of its own".to_owned());
+    }
+    let mut lists = serde_json::Map::new();
+    for name in CONTAINERS {
+        let mut containers = template[name].as_array().cloned().unwrap_or_default();
+        let mut changed = false;
+        for container in &mut containers {
+            let image = container["name"].as_str().and_then(images);
+            // What is no mapping is no container, and refused elsewhere.
+            if let (Some(image), Some(container)) = (image, container.as_object_mut()) {
+                container.insert("image".to_owned(), Value::from(image));
+                changed = true;
+            }
+        }
+        if changed {
+            lists.insert(name.to_owned(), Value::Array(containers));
         }
     }
-    if !changed {
+    if lists.is_empty() {
         return Err("no container of this name".to_owned());
     }
-    Ok(Patch::Main(json!({"spec": {"template": {"spec": {"containers": containers}}}})))
+    Ok(Patch::Main(json!({"spec": {"template": {"spec": lists}}})))
 }
 
 #[cfg(test)]
@@ -225,6 +238,20 @@ mod tests {
         assert_eq!(undo(Some(2)), Ok(template("2")));
         assert_eq!(undo(Some(11)), Err("unable to find specified revision 11 in history".to_owned()));
         assert!(undo_template(&owner, &sets[..1], None).is_err());
+    }
+
+    #[test]
+    fn set_image_finds_init_containers_and_leaves_other_lists_alone() {
+        let workload = Object::from_value(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {
+                "containers": [{"name": "c", "image": "c:1"}],
+                "initContainers": [{"name": "i", "image": "i:1"}, {"name": "j", "image": "j:1"}]}}}}))
+        .expect("a deployment");
+        let patch = set_image(&workload, &|name| (name == "j").then(|| "j:2".to_owned()));
+        let containers = json!([{"name": "i", "image": "i:1"}, {"name": "j", "image": "j:2"}]);
+        let wanted = json!({"spec": {"template": {"spec": {"initContainers": containers}}}});
+        assert_eq!(patch, Ok(Patch::Main(wanted)));
+        assert_eq!(set_image(&workload, &|_| None), Err("no container of this name".to_owned()));
     }
 
     #[test]
