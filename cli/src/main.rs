@@ -1,8 +1,9 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
 //! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
-//! outside failed.
+//! outside failed. For the verbs against a cluster every failure is 1, as with the reference.
 
+mod cluster;
 mod controller;
 mod glob;
 mod input;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Test),
     /// Shows all that is wrong with manifests.
     Lint(lint::Lint),
+    #[command(flatten)]
+    Cluster(cluster::Verb),
 }
 
 /// How a command ended.
@@ -49,12 +52,17 @@ enum Exit {
 }
 
 fn main() -> ExitCode {
-    let exit = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return cluster::refuse(&error),
+    };
+    let exit = match arguments.command {
         Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Plan(plan) => plan.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Cluster(verb) => verb.run(),
     };
     ExitCode::from(exit as u8)
 }

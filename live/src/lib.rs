@@ -24,6 +24,7 @@ pub mod events;
 pub mod fence;
 pub mod process;
 pub mod recorder;
+pub mod remote;
 pub mod watches;
 
 /// Name under which our writes stand in `managedFields` and our events in `source.component`. The reference's, so that
