@@ -40,15 +40,24 @@ struct Names {
 
 /// Arguments of `abort`.
 #[derive(Args)]
-pub struct Abort(#[command(flatten)] Names);
+pub struct Abort {
+    #[command(flatten)]
+    names: Names,
+}
 
 /// Arguments of `pause`.
 #[derive(Args)]
-pub struct Pause(#[command(flatten)] Names);
+pub struct Pause {
+    #[command(flatten)]
+    names: Names,
+}
 
 /// Arguments of `resume`.
 #[derive(Args)]
-pub struct Resume(#[command(flatten)] Names);
+pub struct Resume {
+    #[command(flatten)]
+    names: Names,
+}
 
 /// Arguments of `retry`.
 #[derive(Args)]
@@ -129,21 +138,21 @@ impl Promote {
 impl Abort {
     /// One after the other, up to the first failure.
     pub fn run(&self, desk: &mut Desk<'_>) -> Result<(), Failure> {
-        self.0.each(desk, "rollout", &commands::abort(), "aborted")
+        self.names.each(desk, "rollout", &commands::abort(), "aborted")
     }
 }
 
 impl Pause {
     /// One after the other, up to the first failure.
     pub fn run(&self, desk: &mut Desk<'_>) -> Result<(), Failure> {
-        self.0.each(desk, "rollout", &commands::pause(), "paused")
+        self.names.each(desk, "rollout", &commands::pause(), "paused")
     }
 }
 
 impl Resume {
     /// One after the other, up to the first failure.
     pub fn run(&self, desk: &mut Desk<'_>) -> Result<(), Failure> {
-        self.0.each(desk, "rollout", &commands::resume(), "resumed")
+        self.names.each(desk, "rollout", &commands::resume(), "resumed")
     }
 }
 
