@@ -82,7 +82,7 @@ pub struct Restart {
     /// Name of the Rollout
     name: String,
     /// How long from now, such as 10m
-    #[arg(short, long = "in", value_name = "DURATION")]
+    #[arg(short = 'i', long = "in", value_name = "DURATION")]
     within: Option<String>,
 }
 
