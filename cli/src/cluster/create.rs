@@ -45,10 +45,9 @@ enum What {
 }
 
 #[derive(Args)]
-#[group(id = "source", required = true, multiple = false, args = ["from", "from_file"])]
 struct Run {
     /// Name of an AnalysisTemplate
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", required_unless_present = "from_file", conflicts_with = "from_file")]
     from: Option<String>,
     /// File with an AnalysisTemplate
     #[arg(long, value_name = "FILE")]

@@ -105,12 +105,58 @@ fn shop() -> Vec<Value> {
 
 #[test]
 fn a_rollout_is_drawn_with_all_that_belongs_to_it() {
-    insta::assert_snapshot!(Memory::new(shop()).run("get rollout cart").out, @"");
+    insta::assert_snapshot!(Memory::new(shop()).run("get rollout cart").out, @r"
+Name:            cart
+Namespace:       retail
+Status:          ॥ Paused
+Message:         CanaryPauseStep
+Strategy:        Canary
+  Step:          1/4
+  SetWeight:     25
+  ActualWeight:  20
+Images:          cart:1.8 (stable)
+                 cart:1.9 (canary, Σ:probe)
+Replicas:
+  Desired:       4
+  Current:       5
+  Updated:       1
+  Ready:         5
+  Available:     5
+
+NAME                                    KIND         STATUS        AGE    INFO
+⟳ cart                                  Rollout      ॥ Paused      12d
+├──# revision:9
+│  ├──⧉ cart-5c9                        ReplicaSet   ✔ Healthy     3m20s  canary
+│  │  └──□ cart-5c9-x7k2p               Pod          ✔ Running     3m20s  ready:2/2,restarts:1
+│  ├──Σ cart-5c9-9-1                    Experiment   ◌ Running     2m
+│  │  ├──⧉ cart-5c9-9-1-probe           ReplicaSet   ✔ Healthy     2m
+│  │  │  └──□ cart-5c9-9-1-probe-4ld9q  Pod          ✔ Running     2m     ready:2/2,restarts:1
+│  │  └──α cart-5c9-9-1-latency         AnalysisRun  ◌ Running     118s   ✔ 3,✖ 1
+│  └──α cart-5c9-9-2                    AnalysisRun  ✔ Successful  95s    ✔ 5
+│     └──⊞ 7f0c-smoke.1                 Job          ✔ Successful  95s
+├──# revision:8
+│  └──⧉ cart-7b6                        ReplicaSet   ✔ Healthy     12d    stable
+│     ├──□ cart-7b6-2nq8w               Pod          ✔ Running     12d    ready:2/2,restarts:1
+│     └──□ cart-7b6-m4vzt               Pod          ✔ Running     11d    ready:2/2,restarts:1
+└──# revision:7
+   └──⧉ cart-66d                        ReplicaSet   • ScaledDown  31d    delay:passed
+");
 }
 
 #[test]
 fn an_experiment_is_drawn_alone() {
-    insta::assert_snapshot!(Memory::new(shop()).run("get experiment cart-5c9-9-1").out, @"");
+    insta::assert_snapshot!(Memory::new(shop()).run("get experiment cart-5c9-9-1").out, @r"
+Name:            cart-5c9-9-1
+Namespace:       retail
+Status:          ◌ Running
+Images:          cart:1.9 (Σ:probe)
+
+NAME                              KIND         STATUS     AGE   INFO
+Σ cart-5c9-9-1                    Experiment   ◌ Running  2m
+├──⧉ cart-5c9-9-1-probe           ReplicaSet   ✔ Healthy  2m
+│  └──□ cart-5c9-9-1-probe-4ld9q  Pod          ✔ Running  2m    ready:2/2,restarts:1
+└──α cart-5c9-9-1-latency         AnalysisRun  ◌ Running  118s  ✔ 3,✖ 1
+");
 }
 
 #[test]
@@ -124,7 +170,27 @@ fn a_blue_green_rollout_is_drawn_with_its_services() {
         next,
         set("7b6", "8", "cart:1.8", 4, "2025-12-20T12:00:00Z"),
     ];
-    insta::assert_snapshot!(Memory::new(objects).run("get ro cart").out, @"");
+    insta::assert_snapshot!(Memory::new(objects).run("get ro cart").out, @r"
+Name:            cart
+Namespace:       retail
+Status:          ✔ Healthy
+Strategy:        BlueGreen
+Images:          cart:1.8 (active, stable)
+                 cart:1.9 (preview)
+Replicas:
+  Desired:       4
+  Current:       5
+  Updated:       0
+  Ready:         0
+  Available:     0
+
+NAME              KIND        STATUS         AGE    INFO
+⟳ cart            Rollout     ✔ Healthy      12d
+├──# revision:9
+│  └──⧉ cart-5c9  ReplicaSet  ◌ Progressing  3m20s  preview
+└──# revision:8
+   └──⧉ cart-7b6  ReplicaSet  ✔ Healthy      12d    stable,active
+");
 }
 
 #[test]
@@ -142,9 +208,18 @@ fn a_watch_redraws_when_something_changes() {
 #[test]
 fn rollouts_are_listed() {
     let memory = Memory::new(shop());
-    insta::assert_snapshot!(memory.run("list rollouts").out, @"");
-    insta::assert_snapshot!(memory.run("list ro -A --timestamps").out, @"");
-    insta::assert_snapshot!(memory.run("list experiments").out, @"");
+    insta::assert_snapshot!(memory.run("list rollouts").out, @r"
+NAME        STRATEGY   STATUS        STEP  SET-WEIGHT  READY  DESIRED  UP-TO-DATE  AVAILABLE
+cart        Canary     Paused        1/4   25          5/5    4        1           5
+");
+    insta::assert_snapshot!(memory.run("list ro -A --timestamps").out, @r"
+TIMESTAMP             NAMESPACE  NAME        STRATEGY   STATUS        STEP  SET-WEIGHT  READY  DESIRED  UP-TO-DATE  AVAILABLE
+2026-01-01T12:00:00Z  retail     cart        Canary     Paused        1/4   25          5/5    4        1           5
+");
+    insta::assert_snapshot!(memory.run("list experiments").out, @r"
+NAME          STATUS   DURATION  REMAINING  AGE
+cart-5c9-9-1  Running  10m       8m30s      2m
+");
     assert_eq!(memory.run("list rollouts --name other").out, "");
 }
 
