@@ -110,10 +110,7 @@ fn show(desk: &mut Desk<'_>, key: &Key, how: &How, picture: Picture) -> Result<(
     let mut drawn = String::new();
     loop {
         // Ages go on without a change; a burst of changes is drawn once.
-        let mut waited = watch.wait(Duration::from_secs(1))?;
-        while waited == Waited::Changed {
-            waited = watch.wait(Duration::from_millis(50))?;
-        }
+        let waited = super::settle(&mut *watch, Duration::from_secs(1), Duration::from_millis(200))?;
         let now = desk.cluster.now();
         if waited == Waited::Interrupted || (how.timeout > 0 && now.0 - begun.0 >= how.timeout) {
             return Ok(());

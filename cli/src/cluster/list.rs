@@ -93,11 +93,7 @@ impl Rollouts {
         }
         let mut watch = desk.cluster.watch(&[Kind::Rollout], namespace.as_deref());
         loop {
-            let mut waited = watch.wait(Duration::from_secs(3600))?;
-            // Changes that come together are told together.
-            while waited == Waited::Changed {
-                waited = watch.wait(Duration::from_millis(500))?;
-            }
+            let waited = super::settle(&mut *watch, Duration::from_secs(3600), Duration::from_millis(500))?;
             if waited == Waited::Interrupted {
                 return Ok(());
             }
@@ -109,7 +105,8 @@ impl Rollouts {
             let rows: Vec<Vec<Cell>> = news.map(|(_, line)| self.row(line, desk.cluster.now())).collect();
             write!(desk.out, "{}", self.table(&rows))?;
             desk.out.flush()?;
-            told = seen;
+            // What was told stays told: a deletion is not shown.
+            told.extend(seen);
         }
     }
 

@@ -221,6 +221,21 @@ pub trait Watch {
     fn wait(&mut self, limit: Duration) -> Result<Waited, Refused>;
 }
 
+/// Changes that come together are shown together, but what never ceases must not hide everything.
+const BURST: usize = 100;
+
+/// Waits for a change, and on until nothing has come for a while.
+fn settle(watch: &mut dyn Watch, limit: Duration, pause: Duration) -> Result<Waited, Refused> {
+    let mut waited = watch.wait(limit)?;
+    for _ in 0..BURST {
+        if waited != Waited::Changed {
+            break;
+        }
+        waited = watch.wait(pause)?;
+    }
+    Ok(waited)
+}
+
 impl Cluster for Remote {
     fn namespace(&self) -> &str {
         Remote::namespace(self)

@@ -184,7 +184,7 @@ impl Watch for &Memory {
                 self.put(object);
                 Ok(Waited::Changed)
             }
-            None if limit > Duration::from_secs(60_000) => Ok(Waited::Interrupted),
+            None if limit >= Duration::from_secs(3600) => Ok(Waited::Interrupted),
             None => {
                 self.passed.set(self.passed.get() + i64::try_from(limit.as_secs()).expect("short"));
                 Ok(Waited::Quiet)

@@ -224,6 +224,21 @@ cart-5c9-9-1  Running  10m       8m30s      2m
 }
 
 #[test]
+fn a_watched_list_grows_by_what_can_be_seen() {
+    let mut same = shop().remove(0);
+    same["metadata"]["resourceVersion"] = json!("7");
+    let healthy = rollout(false, canary(), json!({"phase": "Healthy", "currentStepIndex": 4}));
+    let memory = Memory::new(shop());
+    memory.coming.borrow_mut().push_back(same.clone());
+    let came = memory.run("list rollouts -w");
+    assert_eq!((came.out.lines().count(), came.error), (2, None));
+    memory.coming.borrow_mut().extend([same, healthy]);
+    let came = memory.run("list rollouts -w").out;
+    let last = "cart        Canary     Healthy       4/4   100         0/0    4        0           0";
+    assert_eq!((came.lines().count(), came.lines().last()), (3, Some(last)));
+}
+
+#[test]
 fn status_tells_each_change_and_waits_for_the_end() {
     let with = |status: Value| rollout(false, canary(), status);
     let moving = || with(json!({"phase": "Progressing", "message": "more replicas need to be updated"}));
