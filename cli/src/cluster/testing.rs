@@ -163,14 +163,21 @@ impl Cluster for Memory {
         Ok(stored)
     }
 
-    fn watch(&self, _kinds: &[Kind], _namespace: Option<&str>) -> Box<dyn Watch + '_> {
-        Box::new(self)
+    fn watch(&self, kinds: &[Kind], _namespace: Option<&str>) -> Box<dyn Watch + '_> {
+        Box::new(Watching { memory: self, kinds: kinds.to_vec() })
     }
 }
 
-impl Watch for &Memory {
+struct Watching<'a> {
+    memory: &'a Memory,
+    kinds: Vec<Kind>,
+}
+
+impl Watch for Watching<'_> {
     fn objects(&self) -> Vec<Value> {
-        self.objects.borrow().values().cloned().collect()
+        let objects = self.memory.objects.borrow();
+        let watched = objects.iter().filter(|(key, _)| self.kinds.contains(&key.kind));
+        watched.map(|(_, object)| object.clone()).collect()
     }
 
     fn is_complete(&self) -> bool {
@@ -178,15 +185,17 @@ impl Watch for &Memory {
     }
 
     fn wait(&mut self, limit: Duration) -> Result<Waited, Refused> {
-        let next = self.coming.borrow_mut().pop_front();
+        let next = self.memory.coming.borrow_mut().pop_front();
         match next {
             Some(object) => {
-                self.put(object);
+                self.memory.put(object);
                 Ok(Waited::Changed)
             }
             None if limit >= Duration::from_secs(3600) => Ok(Waited::Interrupted),
             None => {
-                self.passed.set(self.passed.get() + i64::try_from(limit.as_secs()).expect("short"));
+                self.memory
+                    .passed
+                    .set(self.memory.passed.get() + i64::try_from(limit.as_secs()).expect("short"));
                 Ok(Waited::Quiet)
             }
         }
