@@ -268,6 +268,14 @@ pub fn missing(key: &Key) -> Refused {
 
 fn refusal(key: &Key, error: &Error) -> Refused {
     match error {
+        // The answer of a path that the server does not serve is no sentence of the API.
+        Error::Api(status) if status.code == 404 && status.message.contains("page not found") => {
+            Refused::NotFound(format!(
+                "the server has no kind {} of {}",
+                key.kind.name(),
+                key.kind.api_version()
+            ))
+        }
         Error::Api(status) if status.code == 404 && !key.name.is_empty() => missing(key),
         Error::Api(status) if status.code == 404 => Refused::NotFound(status.message.clone()),
         Error::Api(status) if status.code == 409 && status.reason == "Conflict" => {
@@ -286,9 +294,12 @@ mod tests {
     #[test]
     fn an_error_says_what_a_person_can_do_with_it() {
         let told = |name: &str, code: u16, reason: &str| {
-            let error = Error::Api(Status::failure("m", reason).with_code(code).boxed());
+            let text = if reason.is_empty() { "404 page not found" } else { "m" };
+            let error = Error::Api(Status::failure(text, reason).with_code(code).boxed());
             refusal(&Key::new(Kind::Rollout, "n", name), &error)
         };
+        let unknown = "the server has no kind Rollout of argoproj.io/v1alpha1".to_owned();
+        assert_eq!(told("x", 404, ""), Refused::NotFound(unknown));
         let gone = Refused::NotFound("rollout.argoproj.io \"x\" not found".to_owned());
         assert_eq!(told("x", 404, "NotFound"), gone);
         assert_eq!(told("x", 409, "Conflict"), Refused::Conflict("m".to_owned()));
