@@ -260,7 +260,7 @@ fn status_tells_each_change_and_waits_for_the_end() {
     assert_eq!(late.error.as_deref(), Some("Rollout status watch exceeded timeout"));
     let broken = with(json!({"phase": "Degraded", "message": "RolloutAborted: why"}));
     let memory = Memory::new([broken.clone()]);
-    memory.coming.borrow_mut().push_back(broken);
+    memory.coming.borrow_mut().extend([broken, moving()]);
     let degraded = "The rollout is in a degraded state with message: RolloutAborted: why";
     let came = memory.run("status cart");
     assert_eq!((&*came.out, came.error.as_deref()), ("Degraded - RolloutAborted: why\n", Some(degraded)));
