@@ -431,7 +431,7 @@ impl Manager {
                     // The rest of the plan counted on it: look again, knowing that it is not to be had now.
                     let now = seams.now();
                     self.protected.insert(write.key.clone(), now.plus(AGAIN_AFTER));
-                    self.end(key, false, Wake::At(now), now);
+                    self.end(key, false, Wake::At(now), seams);
                 }
             },
         }
