@@ -67,6 +67,11 @@ impl ControlPlane {
         self.guard.ids()
     }
 
+    /// The process group of all its programs. Whatever joins it ends when the control plane does.
+    pub fn group(&self) -> i32 {
+        self.guard.group()
+    }
+
     /// Resident memory of all its processes in KiB; 0 where the system does not say.
     pub fn resident_kib(&self) -> u64 {
         self.guard.ids().into_iter().map(resident_kib).sum()
@@ -274,7 +279,7 @@ fn program(path: &Path, folder: &Path, name: &str) -> Result<Command, TestbedErr
     Ok(command)
 }
 
-fn free_ports<const N: usize>() -> Result<[u16; N], TestbedError> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], TestbedError> {
     let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {

@@ -55,6 +55,11 @@ impl Guard {
         self.programs.iter().map(Child::id).collect()
     }
 
+    /// The process group of them all.
+    pub(crate) fn group(&self) -> i32 {
+        self.group
+    }
+
     /// Whether one of the programs has ended: its place in the order.
     pub(crate) fn ended(&mut self) -> Option<usize> {
         self.programs.iter_mut().position(|program| !matches!(program.try_wait(), Ok(None)))

@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod credentials;
 mod guard;
 pub mod kubectl;
+pub mod load;
 pub mod programs;
 pub mod stand_in;
 mod suite;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidegate_sim::scenario::{Files, Script};
 use tidegate_sim::world::{PodModel, PodModels};
+use tidegate_testbed::load::Load;
 use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs};
 
 #[derive(Parser)]
@@ -29,6 +30,8 @@ enum Command {
         #[arg(long)]
         without_pods: bool,
     },
+    /// Measures what updates cost the controller.
+    Load(Load),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -36,6 +39,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Build => build(),
         Command::Up { scenario, without_pods } => up(scenario.as_deref(), without_pods).await,
+        Command::Load(load) => load.run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
