@@ -3,9 +3,11 @@
 //! Watches lag, and each at its own pace, so two rules make the cache safe to decide on. It only moves forward: a
 //! version older than the one held is dropped, whoever brings it (the reference wrote replies over newer versions and
 //! stayed blind until a restart). And it is never older than our own last write, because every reply goes in as well.
-//! What was deleted leaves a mark, so that a late watch event cannot bring it back.
+//! What was deleted leaves a mark, so that neither a late watch event nor a late reply can bring it back. The mark goes
+//! when neither can come any more: the watch has shown the deletion itself, and every call that was under way then has
+//! its answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tidegate_api::object::{Key, Kind, Object, Text};
@@ -20,8 +22,18 @@ pub struct Cache {
     orphans: BTreeMap<Text, BTreeSet<Key>>,
     /// Rollouts by the objects they refer to.
     references: BTreeMap<Key, BTreeSet<Key>>,
-    /// Last known version of deleted objects.
-    graves: BTreeMap<Key, u64>,
+    graves: BTreeMap<Key, Grave>,
+    /// Graves of objects whose end the watch has shown, in that order.
+    closing: VecDeque<(u64, Key)>,
+}
+
+/// What is left of a deleted object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Grave {
+    /// Its last known version.
+    version: u64,
+    /// Set once the watch has shown the end: the number of the first call that began after that.
+    closed_at: Option<u64>,
 }
 
 impl Cache {
@@ -34,7 +46,7 @@ impl Cache {
     pub fn put(&mut self, object: Arc<Object>) -> bool {
         let key = object.key();
         let version = object.meta.resource_version;
-        if self.graves.get(&key).is_some_and(|grave| *grave >= version) {
+        if self.graves.get(&key).is_some_and(|grave| grave.version >= version) {
             return false;
         }
         if let Some(held) = self.objects.get(&key) {
@@ -53,7 +65,9 @@ impl Cache {
     /// Takes the news that an object is gone; `version` is the last one it had. Says whether it was news.
     pub fn remove(&mut self, key: &Key, version: u64) -> bool {
         let grave = self.graves.entry(key.clone()).or_default();
-        *grave = (*grave).max(version);
+        if grave.version < version {
+            *grave = Grave { version, closed_at: None };
+        }
         match self.objects.get(key) {
             // A new object of the same name was seen already: this is old news about its predecessor.
             Some(held) if held.meta.resource_version > version => {
@@ -70,13 +84,43 @@ impl Cache {
         }
     }
 
+    /// The same, from the watch: it shows nothing older any more. What calls before this number bring may still be older.
+    pub fn remove_for_good(&mut self, key: &Key, version: u64, next_call: u64) -> bool {
+        let news = self.remove(key, version);
+        self.close(key, next_call);
+        news
+    }
+
+    fn close(&mut self, key: &Key, next_call: u64) {
+        if let Some(grave) = self.graves.get_mut(key)
+            && grave.closed_at.is_none()
+        {
+            grave.closed_at = Some(next_call);
+            self.closing.push_back((next_call, key.clone()));
+        }
+    }
+
+    /// Forgets the dead that nothing can bring back: `oldest` is the oldest call that has no answer yet.
+    pub fn forget_graves(&mut self, oldest: u64) {
+        while let Some((call, key)) = self.closing.pop_front_if(|(call, _)| *call <= oldest) {
+            // One that was opened again has another entry, or will have.
+            if self.graves.get(&key).is_some_and(|grave| grave.closed_at == Some(call)) {
+                self.graves.remove(&key);
+            }
+        }
+    }
+
     /// Takes a complete list of a kind: what is not in it is gone. Returns what went.
-    pub fn keep_only(&mut self, kind: &Kind, keys: &BTreeSet<Key>) -> Vec<Arc<Object>> {
+    pub fn keep_only(&mut self, kind: &Kind, keys: &BTreeSet<Key>, next_call: u64) -> Vec<Arc<Object>> {
         let gone: Vec<Arc<Object>> =
             self.of_kind(kind).filter(|object| !keys.contains(&object.key())).cloned().collect();
         for object in &gone {
             self.remove(&object.key(), object.meta.resource_version);
         }
+        let start = Key::new(kind.clone(), "", "");
+        let buried = self.graves.range(start..).map(|(key, _)| key).take_while(|key| key.kind == *kind);
+        let closed: Vec<Key> = buried.filter(|key| !keys.contains(*key)).cloned().collect();
+        closed.iter().for_each(|key| self.close(key, next_call));
         gone
     }
 
@@ -117,6 +161,13 @@ impl Cache {
     /// Rollouts that refer to an object, present or not.
     pub fn referring_to(&self, key: &Key) -> impl Iterator<Item = &Key> {
         self.references.get(key).into_iter().flatten()
+    }
+
+    /// Rollouts that refer to any object of this kind.
+    pub fn referring_to_kind<'a>(&'a self, kind: &'a Kind) -> impl Iterator<Item = &'a Key> {
+        let start = Key::new(kind.clone(), "", "");
+        let of_kind = self.references.range(start..).take_while(move |(target, _)| target.kind == *kind);
+        of_kind.flat_map(|(_, rollouts)| rollouts)
     }
 
     fn link(&mut self, key: &Key, object: &Object) {
@@ -203,5 +254,32 @@ mod tests {
         assert!(cache.put(service(7, "new")));
         assert!(!cache.remove(&key, 6), "old news about the predecessor");
         assert!(cache.get(&key).is_some());
+    }
+    #[test]
+    fn the_dead_are_forgotten_when_nothing_can_bring_them_back() {
+        let mut cache = Cache::default();
+        let key = service(5, "").key();
+        cache.put(service(5, ""));
+        // A reply told the end, in call 3; the watch may still show a version from before.
+        cache.remove(&key, 6);
+        cache.forget_graves(100);
+        assert!(!cache.put(service(6, "late")));
+        // The watch tells it too, while calls 4 and 5 are under way: their replies may be older.
+        cache.remove_for_good(&key, 6, 6);
+        cache.forget_graves(5);
+        assert!(!cache.put(service(6, "late")));
+        cache.remove(&key, 6);
+        cache.forget_graves(6);
+        assert_eq!(cache, Cache::default());
+    }
+
+    #[test]
+    fn a_list_that_lacks_the_dead_is_their_end_too() {
+        let mut cache = Cache::default();
+        cache.put(service(5, ""));
+        cache.remove(&service(5, "").key(), 5);
+        cache.keep_only(&Kind::Service, &BTreeSet::new(), 1);
+        cache.forget_graves(1);
+        assert_eq!(cache, Cache::default());
     }
 }

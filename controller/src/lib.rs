@@ -4,6 +4,7 @@
 //! [`manager::Manager`] (carries plans out one write at a time, as a state machine). The doors to the outside are in
 //! [`seams`].
 
+pub mod agenda;
 pub mod cache;
 pub mod commands;
 pub mod edit;

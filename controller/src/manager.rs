@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 
-use crate::cache::Cache;
+use crate::agenda::Agenda;
+use crate::cache::{Cache, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::rollout;
 use crate::rollout::restart::AGAIN_AFTER;
@@ -18,9 +19,11 @@ use crate::sabotage::Sabotage;
 use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
 use crate::world::{Facts, RolloutWorld};
 
-/// Kinds that must be listed before anything is decided.
-pub const WATCHED: &[Kind] =
-    &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind::Service, Kind::Deployment, Kind::PodTemplate];
+/// Kinds that are watched from the start, and must be listed before anything is decided.
+pub const WATCHED: &[Kind] = &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind::Service];
+
+/// Kinds that are watched once a Rollout refers to an object of theirs. Only that Rollout waits for their list.
+pub const WATCHED_ON_DEMAND: &[Kind] = &[Kind::Deployment, Kind::PodTemplate];
 
 /// Label that says which of several controllers looks after an object.
 pub const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
@@ -37,6 +40,9 @@ pub struct Settings {
     pub instance_id: Option<Text>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
+    /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
+    /// and what happens to it meanwhile costs no pass of its own.
+    pub passes_at_once: Option<usize>,
 }
 
 /// The controller.
@@ -45,8 +51,9 @@ pub struct Manager {
     settings: Settings,
     cache: Cache,
     listed: BTreeSet<Kind>,
-    /// When each key is to be looked at next.
-    due: BTreeMap<Key, Time>,
+    /// Kinds of [`WATCHED_ON_DEMAND`] that were asked for.
+    asked_for: BTreeSet<Kind>,
+    agenda: Agenda,
     passes: BTreeMap<Key, Pass>,
     calls: BTreeMap<CallId, Key>,
     next_call: u64,
@@ -87,7 +94,8 @@ impl Manager {
             settings,
             cache: Cache::default(),
             listed: BTreeSet::new(),
-            due: BTreeMap::new(),
+            asked_for: BTreeSet::new(),
+            agenda: Agenda::default(),
             passes: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: 0,
@@ -115,12 +123,12 @@ impl Manager {
 
     /// Whether nothing is under way and nothing is due before this time.
     pub fn is_idle_until(&self, time: Time) -> bool {
-        self.passes.is_empty() && self.due.values().all(|due| *due > time)
+        self.passes.is_empty() && self.agenda.next().is_none_or(|due| due > time)
     }
 
     /// Keys whose time has come and that wait for their pass.
     pub fn waiting(&self, now: Time) -> impl Iterator<Item = &Key> {
-        self.due.iter().filter(move |(_, due)| **due <= now).map(|(key, _)| key)
+        self.agenda.waiting(now)
     }
 
     /// Takes one event, starts what follows.
@@ -129,8 +137,13 @@ impl Manager {
             Event::Seen(object) => self.saw(object, seams),
             Event::Gone(object) => self.lost_sight_of(&object, seams),
             Event::Listed(kind, keys) => {
-                for object in self.cache.keep_only(&kind, &keys) {
-                    self.touch(&object, seams.now());
+                let now = seams.now();
+                for object in self.cache.keep_only(&kind, &keys, self.next_call) {
+                    self.touch(&object, now);
+                }
+                if self.asked_for.contains(&kind) && !self.listed.contains(&kind) {
+                    let waiting: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
+                    waiting.into_iter().for_each(|key| self.agenda.add(key, now));
                 }
                 self.listed.insert(kind);
             }
@@ -138,17 +151,25 @@ impl Manager {
             Event::Woken => {}
         }
         self.start_due_passes(seams);
+        let oldest = self.calls.first_key_value().map_or(self.next_call, |(call, _)| call.0);
+        self.cache.forget_graves(oldest);
         if let Some(next) = self.next_alarm() {
             seams.wake_at(next);
         }
     }
 
     fn next_alarm(&self) -> Option<Time> {
-        if !self.is_everything_listed() {
-            // Keys that are due wait for the lists, not for time: an alarm for them would ring for ever.
+        if !self.is_everything_listed() || self.is_busy() {
+            // Keys that are due wait for the lists or for the end of a pass, not for time: an alarm for them would ring
+            // for ever.
             return None;
         }
-        self.due.iter().filter(|(key, _)| !self.passes.contains_key(*key)).map(|(_, due)| *due).min()
+        self.agenda.next()
+    }
+
+    /// Whether no further pass may begin now.
+    fn is_busy(&self) -> bool {
+        self.settings.passes_at_once.is_some_and(|most| self.passes.len() >= most.max(1))
     }
 
     fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
@@ -157,10 +178,36 @@ impl Manager {
         if !self.learn(&object, seams.now()) {
             return;
         }
+        self.ask_for_kinds(&object, seams);
         if key.kind == Kind::Rollout && !known && self.is_ours(&object) {
             let message = format!("Rollout resource added to informer: {}/{}", key.namespace, key.name);
             self.record(notice(&object, "RolloutAddedToInformer", message), seams);
         }
+    }
+
+    /// Has those kinds watched that this Rollout refers to and nobody did before.
+    fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
+        if rollout.rollout().is_none() || !self.is_ours(rollout) {
+            return;
+        }
+        for kind in references(rollout).into_iter().map(|key| key.kind) {
+            if WATCHED_ON_DEMAND.contains(&kind) && self.asked_for.insert(kind.clone()) {
+                seams.watch(kind);
+            }
+        }
+    }
+
+    /// Whether a key refers to an object of a kind that is not known yet.
+    fn waits_for_a_list(&self, key: &Key) -> bool {
+        if self.asked_for.iter().all(|kind| self.listed.contains(kind)) {
+            return false;
+        }
+        let refers = |rollout: &Arc<Object>| {
+            references(rollout)
+                .iter()
+                .any(|key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind))
+        };
+        self.cache.get(key).is_some_and(refers)
     }
 
     /// Takes a version of an object and queues what it concerns. Says whether it was news.
@@ -172,7 +219,7 @@ impl Manager {
         // A Service that is no longer named must lose our selector.
         for service in before.iter().flat_map(|before| services_of(before)) {
             if self.cache.referring_to(&service).next().is_none() {
-                self.queue(service, now);
+                self.agenda.add(service, now);
             }
         }
         self.touch(object, now);
@@ -181,9 +228,10 @@ impl Manager {
 
     fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
         let key = object.key();
-        if !self.cache.remove(&key, object.meta.resource_version) {
+        if !self.cache.remove_for_good(&key, object.meta.resource_version, self.next_call) {
             return;
         }
+        self.protected.remove(&key);
         if key.kind == Kind::Rollout && self.is_ours(object) {
             let message = format!("Rollout {}/{} is deleted.", key.name, key.namespace);
             self.record(notice(object, "RolloutDeleted", message), seams);
@@ -243,16 +291,11 @@ impl Manager {
             },
         }
         for key in keys {
-            self.queue(key, now);
+            self.agenda.add(key, now);
         }
     }
 
-    fn queue(&mut self, key: Key, at: Time) {
-        let due = self.due.entry(key).or_insert(at);
-        *due = (*due).min(at);
-    }
-
-    /// Whether each kind was listed once; nothing is decided before.
+    /// Whether each kind that is always watched was listed once; nothing is decided before.
     pub fn is_everything_listed(&self) -> bool {
         WATCHED.iter().all(|kind| self.listed.contains(kind))
     }
@@ -261,26 +304,30 @@ impl Manager {
         if !self.is_everything_listed() {
             return;
         }
-        loop {
-            let now = seams.now();
-            let ready = self.due.iter().find(|(key, due)| **due <= now && !self.passes.contains_key(*key));
-            let Some((key, due)) = ready.map(|(key, due)| (key.clone(), *due)) else { return };
-            self.due.remove(&key);
+        while !self.is_busy()
+            && let Some((key, due)) = self.agenda.take(seams.now())
+        {
+            if self.waits_for_a_list(&key) {
+                // The list brings it back.
+                self.agenda.release(&key);
+                continue;
+            }
             seams.began(&key, due);
-            self.protected.retain(|_, until| *until > now);
-            let protected = self.protected.keys().cloned().collect();
-            let facts = Facts { sabotage: self.settings.sabotage, protected, ..Facts::default() };
+            let facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
             self.look(key, facts, seams);
         }
     }
 
     /// One look at a key: decide, and start the first call that follows.
-    fn look(&mut self, key: Key, facts: Facts, seams: &mut impl Seams) {
+    fn look(&mut self, key: Key, mut facts: Facts, seams: &mut impl Seams) {
         let now = seams.now();
         self.stats.passes += 1;
         let plan = match key.kind {
             Kind::Rollout => match RolloutWorld::gather(&self.cache, &key) {
-                Some(world) if self.is_ours(&world.rollout) => rollout::plan(&world, &facts, now),
+                Some(world) if self.is_ours(&world.rollout) => {
+                    facts.protected = self.protected_of(&world, now);
+                    rollout::plan(&world, &facts, now)
+                }
                 _ => Plan::default(),
             },
             Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
@@ -297,6 +344,15 @@ impl Manager {
             self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
             self.ask(&key, seams);
         }
+    }
+
+    /// Pods of this Rollout whose eviction was refused a moment ago.
+    fn protected_of(&self, world: &RolloutWorld, now: Time) -> BTreeSet<Key> {
+        if self.protected.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_protected = |pod: &Key| self.protected.get(pod).is_some_and(|until| *until > now);
+        world.pods.iter().map(|pod| pod.key()).filter(is_protected).collect()
     }
 
     /// Starts the next write of a pass, or ends the pass.
@@ -335,6 +391,7 @@ impl Manager {
     fn end(&mut self, key: &Key, failed: bool, wake: Wake, seams: &mut impl Seams) {
         let now = seams.now();
         self.passes.remove(key);
+        self.agenda.release(key);
         seams.ended(key, failed);
         if failed {
             let count = self.failures.entry(key.clone()).or_default();
@@ -343,12 +400,12 @@ impl Manager {
                 .saturating_mul(1_i64.checked_shl(*count).unwrap_or(i64::MAX))
                 .min(BACKOFF_CAP.0);
             *count = (*count + 1).min(20);
-            self.queue(key.clone(), now.plus(Span::millis(wait)));
+            self.agenda.add(key.clone(), now.plus(Span::millis(wait)));
         } else {
             self.failures.remove(key);
         }
         if let Wake::At(at) = wake {
-            self.queue(key.clone(), at.max(now.plus(Span::millis(1))));
+            self.agenda.add(key.clone(), at.max(now.plus(Span::millis(1))));
         }
     }
 
@@ -357,6 +414,7 @@ impl Manager {
         // Whatever comes back is knowledge, also when the pass that asked is over.
         if let Answer::Done(Some(object)) = &answer {
             self.learn(object, seams.now());
+            self.ask_for_kinds(object, seams);
         }
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
@@ -407,8 +465,10 @@ impl Manager {
                 // What was deleted or evicted counts no more, whatever a late watch still shows: a second pass that
                 // took an evicted pod for an available one would evict one too many.
                 if object.is_none() && matches!(write.verb, Verb::Delete | Verb::Evict) {
-                    let version = self.cache.get(&write.key).map_or(0, |held| held.meta.resource_version);
-                    self.cache.remove(&write.key, version);
+                    if let Some(held) = self.cache.get(&write.key) {
+                        let version = held.meta.resource_version;
+                        self.cache.remove(&write.key, version);
+                    }
                 }
                 for notice in &write.notices {
                     self.record(notice.clone(), seams);
@@ -430,6 +490,7 @@ impl Manager {
                 IfRefused::Accept => {
                     // The rest of the plan counted on it: look again, knowing that it is not to be had now.
                     let now = seams.now();
+                    self.protected.retain(|_, until| *until > now);
                     self.protected.insert(write.key.clone(), now.plus(AGAIN_AFTER));
                     self.end(key, false, Wake::At(now), seams);
                 }
@@ -453,7 +514,7 @@ impl Manager {
 
 /// The Services that a Rollout names.
 fn services_of(object: &Object) -> impl Iterator<Item = Key> {
-    crate::cache::references(object).into_iter().filter(|key| key.kind == Kind::Service)
+    references(object).into_iter().filter(|key| key.kind == Kind::Service)
 }
 
 fn notice(object: &Object, reason: &str, message: String) -> Notice {

@@ -22,6 +22,9 @@ pub struct CallId(pub u64);
 pub trait Cluster {
     /// Starts one API call. Its outcome arrives later as [`Event::Answered`].
     fn start(&mut self, id: CallId, call: ApiCall);
+    /// From now on, this kind is watched too: its list and its changes come as events. The manager asks once
+    /// for each, beyond those of [`crate::manager::WATCHED`], which are watched from the start.
+    fn watch(&mut self, kind: Kind);
     /// Told that a pass over this key begins, and since when it was due. For metrics and logs; changes nothing.
     fn began(&mut self, _key: &Key, _due: Time) {}
     /// Told that the pass over this key is over.
@@ -67,7 +70,7 @@ pub enum Event {
     /// A watch showed that an object is gone, with the last version it had.
     Gone(Arc<Object>),
     /// A list of a kind is complete: every object of that kind that is not among these keys is gone.
-    /// Nothing is decided before each kind was listed once.
+    /// Nothing is decided before each kind that it could depend on was listed once.
     Listed(Kind, BTreeSet<Key>),
     /// A call has an outcome.
     Answered(CallId, Answer),

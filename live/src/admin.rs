@@ -235,6 +235,7 @@ mod tests {
     struct Nowhere;
     impl Cluster for Nowhere {
         fn start(&mut self, _: CallId, _: ApiCall) {}
+        fn watch(&mut self, _: Kind) {}
     }
     impl Clock for Nowhere {
         fn now(&self) -> Time {

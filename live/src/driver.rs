@@ -3,7 +3,7 @@
 //! It owns nothing that matters: the manager is all the memory there is, and the cluster is the truth behind it. Killed
 //! at any moment, the next process begins with empty hands and goes on.
 
-use tidegate_api::object::Key;
+use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, Settings, WATCHED};
 use tidegate_controller::plan::{Notice, Verb};
@@ -52,19 +52,20 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> usize {
     let (sender, inbox) = unbounded_channel();
-    let mut watching = JoinSet::new();
+    let (calls, watching) = (JoinSet::new(), JoinSet::new());
+    let mut state = Loop { caller, scope, watching, calls, sender, alarm: None, recorder, witness };
     for kind in WATCHED {
-        let watch = watches::watch(caller.client.clone(), scope.clone(), kind.clone(), sender.clone());
-        watching.spawn_local(watch);
+        state.watch(kind.clone());
     }
-    let mut state = Loop { caller, calls: JoinSet::new(), sender, alarm: None, recorder, witness };
     state.turn(Manager::new(settings), inbox, questions, stop).await;
-    watching.abort_all();
+    state.watching.abort_all();
     state.say_goodbye().await
 }
 
 struct Loop<'a> {
     caller: Caller,
+    scope: Scope,
+    watching: JoinSet<()>,
     calls: JoinSet<()>,
     sender: UnboundedSender<Event>,
     alarm: Option<Time>,
@@ -175,6 +176,11 @@ impl Cluster for Loop<'_> {
             // Nobody listens when the process ends; that is fine.
             let _ = sender.send(Event::Answered(id, answer));
         });
+    }
+
+    fn watch(&mut self, kind: Kind) {
+        let client = self.caller.client.clone();
+        self.watching.spawn_local(watches::watch(client, self.scope.clone(), kind, self.sender.clone()));
     }
 
     fn began(&mut self, key: &Key, due: Time) {

@@ -116,7 +116,11 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
             () = candidate.win() => tracing::info!("leads"),
         }
     }
-    let settings = Settings { instance_id: options.instance_id, ..Settings::default() };
+    let settings = Settings {
+        instance_id: options.instance_id,
+        passes_at_once: Some(options.lanes.max(1)),
+        ..Settings::default()
+    };
     let mut mailbox = Mailbox::new(clock);
     let delivery = tokio::task::spawn_local(mailbox.clone().deliver(caller.clone()));
     let end = async {

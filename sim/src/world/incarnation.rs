@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
-use tidegate_controller::manager::{Manager, WATCHED};
+use tidegate_controller::manager::{Manager, WATCHED, WATCHED_ON_DEMAND};
 use tidegate_controller::plan::{Guard, Verb};
 use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
 
@@ -21,13 +21,28 @@ pub struct Incarnation {
     /// Counts the lives, from 1.
     pub number: u32,
     pub(super) alarm: Option<(Time, u64)>,
-    /// One for each of [`WATCHED`].
+    /// One for each of [`kinds`].
     streams: Vec<Stream>,
+}
+
+/// All kinds that may be watched; the place of a kind is the number of its stream.
+fn kinds() -> impl Iterator<Item = &'static Kind> {
+    WATCHED.iter().chain(WATCHED_ON_DEMAND)
+}
+
+fn stream_of(kind: &Kind) -> Option<usize> {
+    kinds().position(|watched| watched == kind)
+}
+
+fn kind_of(stream: usize) -> &'static Kind {
+    WATCHED.get(stream).unwrap_or_else(|| &WATCHED_ON_DEMAND[stream - WATCHED.len()])
 }
 
 /// The watch of one kind: keeps its own order, and knows nothing of the others.
 #[derive(Clone, Debug, Default)]
 struct Stream {
+    /// Set once the controller has asked for it.
+    begun: bool,
     /// Set once the list was taken: what is stored from then on is shown.
     open: bool,
     /// Deliveries of an earlier connection are void.
@@ -60,11 +75,16 @@ struct Doors {
     now: Time,
     alarm: Option<Time>,
     calls: Vec<(CallId, ApiCall)>,
+    watches: Vec<Kind>,
 }
 
 impl Cluster for Doors {
     fn start(&mut self, id: CallId, call: ApiCall) {
         self.calls.push((id, call));
+    }
+
+    fn watch(&mut self, kind: Kind) {
+        self.watches.push(kind);
     }
 }
 
@@ -107,14 +127,24 @@ impl World {
             manager: Manager::new(self.config.settings.clone()),
             number: self.incarnations,
             alarm: None,
-            streams: vec![Stream::default(); WATCHED.len()],
+            streams: kinds().map(|_| Stream::default()).collect(),
         });
-        for stream in 0..WATCHED.len() {
-            let latency = self.dice.calls.within(self.config.call_latency);
-            self.push(Span::millis(latency), Due::List { to: self.incarnations, stream, connection: 0 });
+        for kind in WATCHED {
+            self.begin_watch(kind);
         }
         self.chain.link(self.now, 2, 0);
         watch.saw(self, &Happened::Restarted);
+    }
+
+    /// The controller begins to watch a kind, with a list; unless it does already.
+    fn begin_watch(&mut self, kind: &Kind) {
+        let (Some(controller), Some(stream)) = (&mut self.controller, stream_of(kind)) else { return };
+        if std::mem::replace(&mut controller.streams[stream].begun, true) {
+            return;
+        }
+        let to = controller.number;
+        let latency = self.dice.calls.within(self.config.call_latency);
+        self.push(Span::millis(latency), Due::List { to, stream, connection: 0 });
     }
 
     /// Starts the controller so much later, unless it lives then.
@@ -125,8 +155,11 @@ impl World {
     /// Breaks the watch of a kind: what it has not shown yet is never shown; so much later it lists anew.
     pub fn break_watch(&mut self, kind: &Kind, relist_after: Span) {
         let Some(controller) = &mut self.controller else { return };
-        let Some(stream) = WATCHED.iter().position(|watched| watched == kind) else { return };
+        let Some(stream) = stream_of(kind) else { return };
         let broken = &mut controller.streams[stream];
+        if !broken.begun {
+            return;
+        }
         broken.open = false;
         broken.connection += 1;
         let (to, connection) = (controller.number, broken.connection);
@@ -136,7 +169,7 @@ impl World {
     /// Holds the watch of a kind back: nothing is shown before this time.
     pub fn stall_watch(&mut self, kind: &Kind, until: Time) {
         let Some(controller) = &mut self.controller else { return };
-        let Some(stream) = WATCHED.iter().position(|watched| watched == kind) else { return };
+        let Some(stream) = stream_of(kind) else { return };
         let stalled = &mut controller.streams[stream].not_before;
         *stalled = until.max(*stalled);
     }
@@ -144,7 +177,7 @@ impl World {
     /// Sends a change on its way to the controller.
     pub(super) fn show(&mut self, kind: &Kind, news: News) {
         let Some(controller) = &self.controller else { return };
-        let Some(stream) = WATCHED.iter().position(|watched| watched == kind) else { return };
+        let Some(stream) = stream_of(kind) else { return };
         if controller.streams[stream].open {
             self.deliver_later(stream, news);
         }
@@ -152,7 +185,7 @@ impl World {
 
     fn deliver_later(&mut self, stream: usize, news: News) {
         let config = &self.config;
-        let range = config.watch_lag_of.get(&WATCHED[stream]).unwrap_or(&config.watch_lag);
+        let range = config.watch_lag_of.get(kind_of(stream)).unwrap_or(&config.watch_lag);
         let lag = Span::millis(self.dice.watch.within(*range));
         let Some(controller) = &mut self.controller else { return };
         let line = &mut controller.streams[stream];
@@ -169,7 +202,7 @@ impl World {
             return;
         }
         line.open = true;
-        let all = self.store.of_kind(&WATCHED[stream]).cloned().collect();
+        let all = self.store.of_kind(kind_of(stream)).cloned().collect();
         self.deliver_later(stream, News::All(all));
     }
 
@@ -195,7 +228,7 @@ impl World {
                 watch.saw(self, &Happened::Delivered { object: &object, gone: true });
             }
             News::All(objects) => {
-                let kind = &WATCHED[stream];
+                let kind = kind_of(stream);
                 self.chain.link(self.now, 5, text(kind.name()));
                 let keys = objects.iter().map(|object| object.key()).collect();
                 for object in objects {
@@ -219,7 +252,8 @@ impl World {
     /// Lets the manager handle one event, then does what it asked for.
     fn tell(&mut self, event: Event, watch: &mut dyn Observer) {
         let Some(controller) = &mut self.controller else { return };
-        let mut doors = Doors { now: self.now, alarm: None, calls: std::mem::take(&mut self.started) };
+        let calls = std::mem::take(&mut self.started);
+        let mut doors = Doors { now: self.now, alarm: None, calls, watches: Vec::new() };
         controller.manager.handle(event, &mut doors);
         // After each event the manager says when it must be woken next. What it said before is void: an alarm that
         // nobody waits for any more would keep the world from coming to rest.
@@ -229,6 +263,9 @@ impl World {
             controller.alarm = alarm.map(|at| (at, self.sequence));
         }
         let from = controller.number;
+        for kind in &doors.watches {
+            self.begin_watch(kind);
+        }
         for (id, call) in doors.calls.drain(..) {
             self.start_call(from, id, call, watch);
         }
