@@ -225,6 +225,7 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<B
 mod tests {
     use std::collections::BTreeSet;
 
+    use tidegate_api::object::Kind;
     use tidegate_controller::manager::{Settings, WATCHED};
     use tidegate_controller::seams::{ApiCall, CallId, Clock, Cluster, Event};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

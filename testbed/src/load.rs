@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::runtime::wait::await_condition;
+use kube::runtime::wait::conditions::is_crd_established;
 use tidegate_sim::world::{PodModel, PodModels};
 use tokio::time::{Instant, sleep};
 
@@ -83,8 +87,10 @@ impl Load {
         };
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
         kubectl(plane.kubeconfig(), &["apply", "--server-side", "-k", &crds.display().to_string()], "")?;
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/rollouts.argoproj.io"];
-        kubectl(plane.kubeconfig(), &wait, "")?;
+        // `kubectl wait` gives up on an object that has no conditions yet.
+        let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client().await.map_err(say)?);
+        let served = await_condition(definitions, "rollouts.argoproj.io", is_crd_established());
+        served.await.map_err(|error| error.to_string())?;
         let pods = cluster.client().await.map_err(say)?;
         let models = PodModels { default: PodModel::instant(), by_image: Vec::new() };
         let _stand_in = StandIn::start(pods, None, models, 0).await.map_err(say)?;

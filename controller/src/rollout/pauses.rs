@@ -1,4 +1,4 @@
-//! Pauses and aborts as conditions: noted in a pass of their own, which also restarts the progress clock on resume.
+//! Pauses and aborts as conditions, which also restart the progress clock on resume.
 
 use tidegate_api::object::{PauseCondition, RolloutStatus};
 
@@ -7,38 +7,14 @@ use super::draft::Draft;
 use super::phase::phase;
 use crate::sabotage::Sabotage;
 
-/// The status with conditions that follow pause, resume and retry; nothing when they already do.
+/// The status with conditions that follow what a person did: pause, resume, retry; nothing when they already do.
 pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
-    let old = &draft.observed;
     let generation = draft.rollout().meta.generation.to_string();
-    if old.observed_generation.as_deref() != Some(&*generation) {
+    if draft.observed.observed_generation.as_deref() != Some(&*generation) {
         return None;
     }
-    let now = draft.stamp();
-    let paused = !old.pause_conditions().is_empty() || draft.spec.paused;
-    let reason = old.condition("Progressing").and_then(|c| c.reason.clone()).unwrap_or_default();
-    let aborted = &*reason == "RolloutAborted";
-    let promoted = !old.stable_hash().is_empty() && draft.is_fully_promoted();
-    let mut status = (**old).clone();
-    let mut changed = false;
-    if paused != (&*reason == "RolloutPaused") && !aborted && !promoted {
-        let (word, message) = if paused {
-            ("RolloutPaused", "Rollout is paused")
-        } else {
-            ("RolloutResumed", "Rollout is resumed")
-        };
-        changed |= conditions::set(&mut status, "Progressing", "Unknown", word, message, now);
-    }
-    if aborted && !old.is_aborted() {
-        let message = "Retrying Rollout after abort";
-        changed |= conditions::set(&mut status, "Progressing", "Unknown", "RolloutRetry", message, now);
-    }
-    let noted = old.condition("Paused").is_some_and(|c| c.status.as_deref() == Some("True"));
-    if paused != noted && !aborted {
-        let value = if paused { "True" } else { "False" };
-        changed |= conditions::set(&mut status, "Paused", value, "RolloutPaused", "Rollout is paused", now);
-    }
-    if !changed {
+    let mut status = (*draft.observed).clone();
+    if !follow(draft, &mut status) {
         return None;
     }
     let (phase, message) = phase(&draft.spec, &status);
@@ -46,6 +22,35 @@ pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
     status.message = Some(message.into());
     super::duration::note(draft, &mut status);
     Some(status)
+}
+
+/// Makes the conditions of a status follow its own pauses and abort. Says whether that changed something.
+// ARGO: the reference writes them in a pass of their own, one status more for every pause and every resume.
+pub fn follow(draft: &Draft<'_>, status: &mut RolloutStatus) -> bool {
+    let now = draft.stamp();
+    let paused = !status.pause_conditions().is_empty() || draft.spec.paused;
+    let reason = status.condition("Progressing").and_then(|c| c.reason.clone()).unwrap_or_default();
+    let aborted = &*reason == "RolloutAborted";
+    let promoted = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
+    let mut changed = false;
+    if paused != (&*reason == "RolloutPaused") && !aborted && !promoted {
+        let (word, message) = if paused {
+            ("RolloutPaused", "Rollout is paused")
+        } else {
+            ("RolloutResumed", "Rollout is resumed")
+        };
+        changed |= conditions::set(status, "Progressing", "Unknown", word, message, now);
+    }
+    if aborted && !status.is_aborted() {
+        let message = "Retrying Rollout after abort";
+        changed |= conditions::set(status, "Progressing", "Unknown", "RolloutRetry", message, now);
+    }
+    let noted = status.condition("Paused").is_some_and(|c| c.status.as_deref() == Some("True"));
+    if paused != noted && !aborted {
+        let value = if paused { "True" } else { "False" };
+        changed |= conditions::set(status, "Paused", value, "RolloutPaused", "Rollout is paused", now);
+    }
+    changed
 }
 
 /// Carries the course of this pass into the status. Says what the event is, if pauses began or ended.

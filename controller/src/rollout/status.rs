@@ -137,6 +137,9 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
         }
     }
     conditions::summarise(&mut draft);
+    let mut status = std::mem::take(&mut draft.status);
+    pauses::follow(&draft, &mut status);
+    draft.status = status;
     let (word, message) = phase(&draft.spec, &draft.status);
     draft.status.phase = Some(word.into());
     draft.status.message = Some(message.into());

@@ -127,10 +127,14 @@ impl World {
             manager: Manager::new(self.config.settings.clone()),
             number: self.incarnations,
             alarm: None,
-            streams: kinds().map(|_| Stream::default()).collect(),
+            streams: kinds()
+                .map(|kind| Stream { begun: WATCHED.contains(kind), ..Stream::default() })
+                .collect(),
         });
-        for kind in WATCHED {
-            self.begin_watch(kind);
+        // Chance is drawn for every kind alike, watched or not: a kind more must not change the fate of all others.
+        for stream in 0..kinds().count() {
+            let latency = self.dice.calls.within(self.config.call_latency);
+            self.push(Span::millis(latency), Due::List { to: self.incarnations, stream, connection: 0 });
         }
         self.chain.link(self.now, 2, 0);
         watch.saw(self, &Happened::Restarted);
@@ -139,12 +143,14 @@ impl World {
     /// The controller begins to watch a kind, with a list; unless it does already.
     fn begin_watch(&mut self, kind: &Kind) {
         let (Some(controller), Some(stream)) = (&mut self.controller, stream_of(kind)) else { return };
-        if std::mem::replace(&mut controller.streams[stream].begun, true) {
+        let line = &mut controller.streams[stream];
+        if std::mem::replace(&mut line.begun, true) {
             return;
         }
-        let to = controller.number;
+        line.connection += 1;
+        let (to, connection) = (controller.number, line.connection);
         let latency = self.dice.calls.within(self.config.call_latency);
-        self.push(Span::millis(latency), Due::List { to, stream, connection: 0 });
+        self.push(Span::millis(latency), Due::List { to, stream, connection });
     }
 
     /// Starts the controller so much later, unless it lives then.
@@ -184,9 +190,7 @@ impl World {
     }
 
     fn deliver_later(&mut self, stream: usize, news: News) {
-        let config = &self.config;
-        let range = config.watch_lag_of.get(kind_of(stream)).unwrap_or(&config.watch_lag);
-        let lag = Span::millis(self.dice.watch.within(*range));
+        let lag = Span::millis(self.dice.watch.within(self.lag_of(stream)));
         let Some(controller) = &mut self.controller else { return };
         let line = &mut controller.streams[stream];
         let at = self.now.plus(lag).max(line.not_before);
@@ -195,10 +199,19 @@ impl World {
         self.push_at(at, due);
     }
 
+    fn lag_of(&self, stream: usize) -> (i64, i64) {
+        let config = &self.config;
+        *config.watch_lag_of.get(kind_of(stream)).unwrap_or(&config.watch_lag)
+    }
+
     pub(super) fn list(&mut self, to: u32, stream: usize, connection: u32) {
         let Some(controller) = &mut self.controller else { return };
         let line = &mut controller.streams[stream];
         if controller.number != to || line.connection != connection {
+            return;
+        }
+        if !line.begun {
+            self.dice.watch.within(self.lag_of(stream));
             return;
         }
         line.open = true;
