@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{
-    Api, DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
-    PropagationPolicy,
+    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams,
+    Preconditions, PropagationPolicy,
 };
-use kube::{Client, Error};
+use kube::core::DynamicResourceScope;
+use kube::{Client, Error, Resource};
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::Span;
@@ -25,6 +26,7 @@ use crate::FIELD_MANAGER;
 use crate::bucket::Bucket;
 use crate::clock::WallClock;
 use crate::convert;
+use crate::document::{Document, POD, SERVICE, WHOLE};
 use crate::fence::Fence;
 
 /// Carries calls out. Cheap to clone.
@@ -64,13 +66,13 @@ impl Caller {
 
     async fn request(&self, call: ApiCall) -> Result<Answer, Error> {
         match call {
-            ApiCall::Get(key) => done(&key.kind, self.api(&key).get(&key.name).await?),
+            ApiCall::Get(key) => Ok(done(&key.kind, self.api::<Document<WHOLE>>(&key).get(&key.name).await?)),
             ApiCall::Write { key, guard, verb } => match verb {
                 Verb::Create(object) => {
                     let document = convert::to_send(&object).map_err(Error::SerdeError)?;
                     let params =
                         PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                    done(&key.kind, self.api(&key).create(&params, &document).await?)
+                    Ok(done_whole(&key.kind, &self.api(&key).create(&params, &document).await?))
                 }
                 Verb::Edit(edits) => self.edit(&key, &guard, &edits).await,
                 Verb::Delete => {
@@ -79,7 +81,7 @@ impl Caller {
                         propagation_policy: Some(PropagationPolicy::Background),
                         ..DeleteParams::default()
                     };
-                    self.api(&key).delete(&key.name, &params).await?;
+                    self.api::<DynamicObject>(&key).delete(&key.name, &params).await?;
                     Ok(Answer::Done(None))
                 }
                 Verb::Evict => {
@@ -97,7 +99,7 @@ impl Caller {
     }
 
     async fn edit(&self, key: &Key, guard: &Guard, edits: &[Edit]) -> Result<Answer, Error> {
-        let api = self.api(key);
+        let api: Api<DynamicObject> = self.api(key);
         let replaces_template =
             edits.iter().any(|edit| matches!(edit, Edit::Template(_) | Edit::TemplateDocument(_)));
         let current = match key.kind {
@@ -117,14 +119,27 @@ impl Caller {
         }
         let mut patch = edit::merge_patch(edits);
         guard_patch(&mut patch, guard);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let is_of_status = key.kind.has_status_subresource() && edits.iter().any(Edit::is_of_status);
+        match key.kind {
+            Kind::Service => self.patch::<SERVICE>(key, patch, is_of_status).await,
+            _ => self.patch::<WHOLE>(key, patch, is_of_status).await,
+        }
+    }
+
+    async fn patch<const PART: u8>(
+        &self,
+        key: &Key,
+        patch: Value,
+        is_of_status: bool,
+    ) -> Result<Answer, Error> {
+        let api: Api<Document<PART>> = self.api(key);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let stored = if is_of_status {
             api.patch_status(&key.name, &params, &Patch::Merge(patch)).await?
         } else {
             api.patch(&key.name, &params, &Patch::Merge(patch)).await?
         };
-        done(&key.kind, stored)
+        Ok(done(&key.kind, stored))
     }
 
     /// Writes the whole object back with these edits, if it is still the one they were computed for.
@@ -156,10 +171,10 @@ impl Caller {
             })
         });
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        done(&key.kind, self.api(key).replace(&key.name, &params, &document).await?)
+        Ok(done_whole(&key.kind, &self.api(key).replace(&key.name, &params, &document).await?))
     }
 
-    fn api(&self, key: &Key) -> Api<DynamicObject> {
+    fn api<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(&self, key: &Key) -> Api<K> {
         let resource = convert::resource(&key.kind);
         if key.namespace.is_empty() {
             Api::all_with(self.client.clone(), &resource)
@@ -169,10 +184,24 @@ impl Caller {
     }
 }
 
-fn done(kind: &Kind, document: DynamicObject) -> Result<Answer, Error> {
-    // It was stored; if the reply cannot be read, the watch will bring it or its reader will complain.
-    let object: Option<Object> = convert::to_cache(kind, document).ok();
-    Ok(object.map_or(Answer::Lost, |object| Answer::Done(Some(Arc::new(object)))))
+/// It was stored; if the reply cannot be read, the watch will bring it or its reader will complain.
+fn done<const PART: u8>(kind: &Kind, document: Document<PART>) -> Answer {
+    let object: Option<Object> = document.into_object(kind).ok();
+    object.map_or(Answer::Lost, |object| Answer::Done(Some(Arc::new(object))))
+}
+
+/// The same for a document that was written whole: the cache is to hold no more of it than the watch would bring.
+fn done_whole(kind: &Kind, document: &DynamicObject) -> Answer {
+    fn part<const PART: u8>(kind: &Kind, document: &DynamicObject) -> Option<Answer> {
+        let read = serde_json::from_value::<Document<PART>>(serde_json::to_value(document).ok()?);
+        read.ok().map(|document| done(kind, document))
+    }
+    let answer = match kind {
+        Kind::Pod => part::<POD>(kind, document),
+        Kind::Service => part::<SERVICE>(kind, document),
+        _ => part::<WHOLE>(kind, document),
+    };
+    answer.unwrap_or(Answer::Lost)
 }
 
 fn guard_patch(patch: &mut Value, guard: &Guard) {

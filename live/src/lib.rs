@@ -19,6 +19,7 @@ pub mod client;
 #[allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the clock that the seam stands for")]
 pub mod clock;
 pub mod convert;
+pub mod document;
 pub mod driver;
 pub mod election;
 pub mod events;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use kube::api::{Api, DynamicObject};
+use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tidegate_api::object::{Key, Kind, Text};
@@ -14,10 +14,15 @@ use tidegate_controller::seams::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::convert;
+use crate::document::{Document, POD, SERVICE, WHOLE};
 
 /// Seconds after which the server ends a watch. A connection that silently died is noticed 5 s after that at the
 /// latest, which keeps it under 30 s; the default of 290 s would hide it for five minutes (simulation.md, vetting).
 const WATCH_SECONDS: u32 = 24;
+
+/// Objects in one answer of a list. More would make the first list quicker, and the memory it takes the most that is ever
+/// taken.
+const PAGE: u32 = 100;
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +49,7 @@ impl Scope {
         }
     }
 
-    fn api(&self, client: Client, kind: &Kind) -> Api<DynamicObject> {
+    fn api<const PART: u8>(&self, client: Client, kind: &Kind) -> Api<Document<PART>> {
         let resource = convert::resource(kind);
         match &self.namespace {
             Some(namespace) if !kind.is_cluster_wide() => Api::namespaced_with(client, namespace, &resource),
@@ -55,11 +60,19 @@ impl Scope {
 
 /// Watches a kind for as long as somebody listens.
 pub async fn watch(client: Client, scope: Scope, kind: Kind, events: UnboundedSender<Event>) {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    match kind {
+        Kind::Pod => follow::<POD>(client, scope, kind, events).await,
+        Kind::Service => follow::<SERVICE>(client, scope, kind, events).await,
+        _ => follow::<WHOLE>(client, scope, kind, events).await,
+    }
+}
+
+async fn follow<const PART: u8>(client: Client, scope: Scope, kind: Kind, events: UnboundedSender<Event>) {
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(selector) = scope.selector(&kind) {
         config = config.labels(&selector);
     }
-    let mut stream = watcher(scope.api(client, &kind), config).default_backoff().boxed();
+    let mut stream = watcher(scope.api::<PART>(client, &kind), config).default_backoff().boxed();
     let mut listed = BTreeSet::new();
     while let Some(change) = stream.next().await {
         let event = match change {
@@ -87,15 +100,16 @@ pub async fn watch(client: Client, scope: Scope, kind: Kind, events: UnboundedSe
     }
 }
 
-fn key_of(kind: &Kind, document: &DynamicObject) -> Key {
+fn key_of(kind: &Kind, document: &impl ResourceExt) -> Key {
     Key::new(kind.clone(), document.namespace().unwrap_or_default(), document.name_any())
 }
 
 /// The object; nothing, and a word in the log, when it is none that can be understood. One odd object does not stop a
 /// watch.
-fn read(kind: &Kind, document: DynamicObject) -> Option<Arc<tidegate_api::object::Object>> {
+fn read<const PART: u8>(kind: &Kind, document: Document<PART>) -> Option<Arc<tidegate_api::object::Object>> {
     let key = key_of(kind, &document);
-    convert::to_cache(kind, document)
+    document
+        .into_object(kind)
         .map_err(|error| tracing::error!(object = %key, %error, "an object cannot be read and is left alone"))
         .ok()
         .map(Arc::new)

@@ -137,16 +137,18 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
         }
     }
     conditions::summarise(&mut draft);
-    let mut status = std::mem::take(&mut draft.status);
-    pauses::follow(&draft, &mut status);
-    draft.status = status;
+    let (before, after) = (draft.observed.pause_conditions().len(), draft.status.pause_conditions().len());
+    if (before == 0) != (after == 0) {
+        let mut status = std::mem::take(&mut draft.status);
+        pauses::follow(&draft, &mut status);
+        draft.status = status;
+    }
     let (word, message) = phase(&draft.spec, &draft.status);
     draft.status.phase = Some(word.into());
     draft.status.message = Some(message.into());
     let mut status = std::mem::take(&mut draft.status);
     duration::note(&draft, &mut status);
     draft.status = status;
-    let (before, after) = (draft.observed.pause_conditions().len(), draft.status.pause_conditions().len());
     if before == 0 && after > 0 {
         let reason = draft.status.pause_conditions()[0].reason.clone().unwrap_or_default();
         draft.tell_with_status("RolloutPaused", format!("Rollout is paused ({reason})"));
