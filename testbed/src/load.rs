@@ -127,8 +127,9 @@ impl Load {
             });
         }
 
+        eprintln!("waiting for the last event to be told");
+        until_quiet(&controller).await?;
         eprintln!("at rest for {} s", self.idle);
-        sleep(SETTLING).await;
         let (_, requests) = controller.look().await?;
         let usage = controller.usage()?;
         let since = Instant::now();
@@ -148,6 +149,19 @@ impl Load {
         let took = since.elapsed();
         report.cold = Some(Cold { led, took, usage: controller.usage()? });
         Ok(report)
+    }
+}
+
+/// Events are told one after the other, beside everything else, and long after a wave of updates is over.
+async fn until_quiet(controller: &Controller) -> Result<(), String> {
+    let (_, mut before) = controller.look().await?;
+    loop {
+        sleep(SETTLING).await;
+        let (_, after) = controller.look().await?;
+        if after.since(&before).is_of_rest() {
+            return Ok(());
+        }
+        before = after;
     }
 }
 

@@ -3,6 +3,7 @@
 mod crds;
 mod determinism;
 mod image;
+mod load;
 mod manifests;
 mod reference;
 mod scenario_keys;
@@ -29,6 +30,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measures what updates of many Rollouts cost the controller, on a real control plane. Builds what it needs.
+    Load(load::Load),
     /// Writes install.yaml, namespace-install.yaml and the Helm chart from deploy/base.
     Manifests {
         /// Only look whether the files are current.
@@ -64,6 +67,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Crds { check } => crds::run(check),
+        Task::Load(task) => load::run(&task),
         Task::Manifests { check } => manifests::run(check),
         Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),

@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
-use crate::{crds, determinism, manifests, reference, scenario_keys};
+use crate::{crds, determinism, load, manifests, reference, scenario_keys};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
     testenv(&[])?;
     cargo("unit and property tests, and a real control plane", &["test", "--workspace", "--locked"])?;
+    println!("== writes of forty updates on a real control plane");
+    load::run(&load::Load::of_a_test_run())?;
     cargo(
         "scenarios against their golden traces",
         &["run", "--quiet", "--locked", "-p", "tidegate", "--", "test", "scenarios"],

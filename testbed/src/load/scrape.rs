@@ -44,6 +44,12 @@ impl Requests {
         Requests { counts: counts.collect(), passes: self.passes.saturating_sub(earlier.passes) }
     }
 
+    /// Whether there was nothing but what a controller at rest does.
+    pub(super) fn is_of_rest(&self) -> bool {
+        let at_rest = |verb: &str, kind: &str| kind == "leases" || matches!(verb, "Watch" | "List");
+        self.counts.iter().all(|((verb, kind, _), count)| *count == 0 || at_rest(verb, kind))
+    }
+
     /// Writes: whatever changes something, except events and the Lease. Refused ones count.
     pub(super) fn writes(&self) -> u64 {
         let is_write = |verb: &str| matches!(verb, "Create" | "Update" | "Patch" | "Delete");
