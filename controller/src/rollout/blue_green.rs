@@ -226,8 +226,9 @@ fn is_pause_over(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let n = draft.n();
     if draft.observed.is_aborted() && !draft.course.abort_cleared {
-        // ARGO: back to stable as soon as stable can carry it, whatever the state of the new pods (Q1).
-        let stable = draft.stable_set().filter(|stable| stable.available() >= n.max(1));
+        // ARGO: back to stable as soon as stable can carry it, whatever the state of the new pods (Q1). Where no pods are
+        // wished there is nothing to carry, and the pods that come next are those of the stable version (L5).
+        let stable = draft.stable_set().filter(|stable| stable.available() >= n);
         if let Some(hash) = stable.map(|stable| stable.hash().to_owned()) {
             switch(draft, &spec.active_service, &hash);
         } else {
@@ -244,7 +245,7 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     // version. If there is a stable version, its users come first (S13). scenarios/races/active_service_edited_by_hand.yaml
     let lost = active_hash(draft, spec).is_empty();
     if let Some(stable) = draft.distinct_stable().filter(|_| lost) {
-        if stable.available() >= n.max(1) {
+        if stable.available() >= n {
             let hash = stable.hash().to_owned();
             switch(draft, &spec.active_service, &hash);
         }
