@@ -176,8 +176,11 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if draft.observed.is_aborted() && !draft.course.abort_cleared {
         return;
     }
-    if !is_ready(draft, spec) || replicas::is_halted(draft) {
+    if replicas::is_halted(draft) {
         return;
+    }
+    if !is_ready(draft, spec) {
+        return spend(draft, spec);
     }
     let needs_pause = !spec.auto_promotion || spec.auto_promotion_seconds > 0;
     if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
@@ -192,6 +195,21 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
         }
     } else if draft.observed.controller_pause != Some(true) {
         draft.course.pauses_added.push(PAUSE);
+    }
+}
+
+/// Lets the time of a pause run out while pods are missing. What is waited for then are the pods, and the deadline counts.
+// ARGO: the reference looks at a pause only while the new version is ready. Pods that are lost in it and never come back
+// leave the Rollout paused for ever, though nobody is asked for anything (L1).
+// scenarios/blue_green/timed_pause_ends_without_pods.yaml
+fn spend(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    if !draft.observed.is_paused_for(PAUSE) {
+        return;
+    }
+    match automatic_end(draft, spec) {
+        Some(end) if draft.now > end => draft.course.pauses_spent.push(PAUSE),
+        Some(end) => draft.wake_at(end.plus(Span::millis(1)), "the pause before promotion"),
+        None => {}
     }
 }
 
