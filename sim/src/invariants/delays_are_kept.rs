@@ -7,16 +7,19 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
-use super::view::{View, owner, rollout_of};
+use super::view::{View, Views, owner, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// What both delays are where nothing is said, in seconds.
 const DEFAULT_DELAY: i64 = 30;
 
-/// The invariant, for blue-green: since when, and until when, users have left a hash.
+/// The invariant, for blue-green: until when versions that users have left keep their pods.
 #[derive(Default)]
-pub struct DelaysAreKept(BTreeMap<(Key, String), Time>);
+pub struct DelaysAreKept {
+    until: BTreeMap<(Key, String), Time>,
+    views: Views,
+}
 
 impl Invariant for DelaysAreKept {
     fn name(&self) -> &'static str {
@@ -24,7 +27,8 @@ impl Invariant for DelaysAreKept {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        let Happened::Stored { by, before: Some(before), after: Some(after), .. } = what else {
+        self.views.note(world, what);
+        let Happened::Stored { by, before: Some(before), after: Some(after), call } = what else {
             return Ok(());
         };
         if after.kind == Kind::Service {
@@ -43,11 +47,11 @@ impl Invariant for DelaysAreKept {
                 false => spec.scale_down_delay_seconds,
             };
             let key = truth.rollout.key();
-            self.0.remove(&(key.clone(), new.to_owned()));
+            self.until.remove(&(key.clone(), new.to_owned()));
             if *by == Writer::Controller && spec.scale_down_delay_revision_limit.is_none() && !old.is_empty()
             {
                 let delay = delay.unwrap_or(DEFAULT_DELAY);
-                self.0.insert((key, old.to_owned()), world.now().plus(Span::seconds(delay)));
+                self.until.insert((key, old.to_owned()), world.now().plus(Span::seconds(delay)));
             }
             return Ok(());
         }
@@ -56,14 +60,16 @@ impl Invariant for DelaysAreKept {
         else {
             return Ok(());
         };
-        let Some(until) = self.0.get(&(key.clone(), old.hash().to_owned())) else { return Ok(()) };
+        let Some(until) = self.until.get(&(key.clone(), old.hash().to_owned())) else { return Ok(()) };
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
         let Some(status) = truth.rollout.rollout().map(|body| &body.status) else { return Ok(()) };
         let is_back =
             status.stable_hash() == old.hash() || (status.current() == old.hash() && !status.is_aborted());
         // Deadlines are whole seconds, cut off.
         let over = world.now().plus(Span::seconds(1)) >= *until;
-        if new.wished() < old.wished().min(truth.n()) && !over && !is_back {
+        // Meanwhile it follows the wished number, which may be another one when the write arrives.
+        let n = self.views.of(*call).map(View::n).chain([truth.n()]).min().unwrap_or(0);
+        if new.wished() < old.wished().min(n) && !over && !is_back {
             let message = format!("{} shrinks before its delay is over", old.name());
             return Err(Violation::new(self.name(), world, message));
         }
