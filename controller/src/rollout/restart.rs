@@ -30,12 +30,9 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
         pod.meta.deleting.is_none() && pod.pod().is_some_and(|body| body.is_available(min_ready, now))
     };
     let pods = in_order(draft);
-    let given_up = given_up(draft);
-    // Which of its pods a set that shrinks will keep is not known before, but how many.
-    let fit = |set: &Set| count(pods.iter().filter(|pod| is_of(pod, set) && is_available(pod)));
-    let available = draft.sum(|set| fit(set).min(set.wished()));
+    let available = count(pods.iter().filter(|pod| is_available(pod)));
     let least = n.max(draft.sum(Set::wished)) - limits.missing(n).max(1);
-    let mut may = available - least;
+    let mut may = if has_given_up(draft) { 0 } else { available - least };
     if draft.facts.is_sabotaged(Sabotage::EvictEverything) {
         may = available;
     }
@@ -45,7 +42,7 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
             continue;
         }
         needed += 1;
-        if may <= 0 || pod.meta.deleting.is_some() || given_up.iter().any(|set| is_of(&pod, set)) {
+        if may <= 0 || pod.meta.deleting.is_some() {
             continue;
         }
         if draft.facts.protected.contains(&pod.key()) {
@@ -82,11 +79,11 @@ pub fn is_counting(draft: &Draft<'_>) -> bool {
     draft.sets.iter().any(|set| staying(draft, set) < set.actual())
 }
 
-/// ReplicaSets that have not yet taken away the pods which an earlier write has given up.
+/// Whether a ReplicaSet has not yet taken away the pods which an earlier write has given up. A moment later it has.
 // ARGO: the reference evicts such pods and counts them as capacity, so that a restart right after a scale-down takes more
 // than may be missing (S26). scenarios/races/restart_right_after_a_scale_down.yaml
-fn given_up(draft: &Draft<'_>) -> Vec<Set> {
-    draft.sets.iter().filter(|set| staying(draft, set) > set.wished()).cloned().collect()
+fn has_given_up(draft: &Draft<'_>) -> bool {
+    draft.sets.iter().any(|set| staying(draft, set) > set.wished())
 }
 
 /// Pods of a ReplicaSet that are not on their way out.
