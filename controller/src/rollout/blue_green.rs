@@ -93,7 +93,10 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
 fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let n = draft.n();
     let abort_delay = replicas::abort_delay(draft);
-    replicas::clear_deadlines(draft, abort_delay.is_some());
+    // What is gone back to keeps its deadline until users are there. It is the memory that this needs no pause: a crash
+    // between taking it away and the switch would forget that (S31).
+    let is_going_back = draft.new_set().is_some_and(|new| new.hash() != active_hash(draft, spec));
+    replicas::clear_deadlines(draft, abort_delay.is_some() || is_going_back);
     if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
         let drained = draft.facts.is_sabotaged(Sabotage::DrainBeforeSwitch)
             && draft.new_set().is_some_and(|new| new.available() >= n);
