@@ -1,5 +1,7 @@
 //! S23: what the status says is so.
 
+use tidegate_controller::names::WORKLOAD_GENERATION;
+
 use super::view::{View, Views};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World};
@@ -71,10 +73,13 @@ impl Invariant for StatusIsTrue {
             }
             // The status stands beside the generation it was computed from. Where that is not the latest one (a person
             // resumed and changed the template at once), a phase that is only carried over beside another field
-            // claims nothing of now; S23 asks for a cause of each change of phase, and there is none yet.
+            // claims nothing of now; S23 asks for a cause of each change of phase, and there is none yet. A referenced
+            // workload has a generation of its own.
             Some("Paused")
                 if (old.phase != status.phase
-                    || status.observed_generation.as_deref() == Some(&*generation))
+                    || (status.observed_generation.as_deref() == Some(&*generation)
+                        && status.workload_generation
+                            == object.meta.annotations.get(WORKLOAD_GENERATION).cloned()))
                     && status.pause_conditions().is_empty()
                     && !after.spec.spec().paused =>
             {
