@@ -237,6 +237,23 @@ impl Store {
         Ok(Change { before: Some(before), after: Some(after), gone: None })
     }
 
+    /// Takes an object over as another API server stores it, without any of the rules of this one.
+    pub(crate) fn mirror(&mut self, object: Object) {
+        let key = object.key();
+        self.forget(&key);
+        self.version = self.version.max(object.meta.resource_version);
+        let object = Arc::new(object);
+        self.link(&key, &object);
+        Arc::make_mut(&mut self.objects).insert(key, object);
+    }
+
+    /// Drops an object that is gone on the API server that is mirrored.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        if let Some(before) = Arc::make_mut(&mut self.objects).remove(key) {
+            self.unlink(key, &before);
+        }
+    }
+
     fn removed(&mut self, key: &Key, before: Arc<Object>) -> Change {
         self.unlink(key, &before);
         Arc::make_mut(&mut self.objects).remove(key);
