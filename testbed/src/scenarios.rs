@@ -31,7 +31,7 @@ const LAGS: [Millis; 4] = [(1, 5), (1, 20), (5, 60), (20, 200)];
 /// Milliseconds between the first and the last of some pods that start together, in turn.
 const SPREADS: [i64; 4] = [20, 2, 100, 400];
 /// Milliseconds that a person needs to give the next command, in turn.
-const HANDS: [i64; 4] = [0, 20, 60, 200];
+const HANDS: [i64; 8] = [0, 2, 5, 10, 20, 50, 100, 200];
 
 /// A scenario for both worlds, and what the simulator shows of it.
 pub struct Case {
@@ -127,7 +127,7 @@ impl Case {
             ..self.script.clone()
         };
         // Nobody gives two commands at the same instant, or acts at the instant at which something comes to be.
-        let hand = Span(HANDS[nth % HANDS.len()]);
+        let hand = Span(HANDS[nth / 2 % HANDS.len()]);
         let mut before = None;
         for entry in &mut script.when {
             let is_on_time = matches!(entry.moment, Moment::At(_)) && before.as_ref() != Some(&entry.moment);
