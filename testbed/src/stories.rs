@@ -133,6 +133,9 @@ pub async fn compare(cluster: &Cluster, folder: &Folder) -> Result<Tally, Box<dy
 /// One track an independent thing, and the distinct values it took.
 pub type Tracks = BTreeMap<String, Vec<Value>>;
 
+/// How far the nearest play was from its recording, what it showed, and which play it was.
+type Nearest = ((usize, usize), Tracks, usize);
+
 /// Where stories are played: a cluster on which one controller and one stand-in look after all namespaces.
 pub struct Theatre<'a> {
     /// The cluster.
@@ -152,7 +155,7 @@ impl Theatre<'_> {
         plays: usize,
         distance: &dyn Fn(&Recording, &Tracks) -> (usize, usize),
     ) -> Result<Vec<(Tracks, usize)>, TestbedError> {
-        let mut best: Vec<Option<((usize, usize), Tracks, usize)>> = stories.iter().map(|_| None).collect();
+        let mut best: Vec<Option<Nearest>> = stories.iter().map(|_| None).collect();
         for nth in 1..=plays {
             let open = best
                 .iter()
