@@ -69,6 +69,7 @@ impl Place {
         let group = match object.split(['/', '?']).next().unwrap_or_default() {
             "rollouts" | "analysisruns" => "apis/argoproj.io/v1alpha1",
             "replicasets" | "deployments" => "apis/apps/v1",
+            "roles" => "apis/rbac.authorization.k8s.io/v1",
             "leases" => "apis/coordination.k8s.io/v1",
             "poddisruptionbudgets" => "apis/policy/v1",
             "horizontalpodautoscalers" => "apis/autoscaling/v2",
@@ -89,10 +90,6 @@ impl Place {
     pub async fn patch(&self, object: &str, patch: Value) -> Outcome<Value> {
         let kind = Some("application/merge-patch+json");
         ask(&self.client, "PATCH", &self.path(object), kind, Some(&patch)).await
-    }
-
-    pub async fn delete(&self, object: &str) -> Outcome<Value> {
-        ask(&self.client, "DELETE", &self.path(object), None, None).await
     }
 
     /// The objects of a kind, in the order of their names.
