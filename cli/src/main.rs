@@ -1,8 +1,10 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
 //! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
-//! outside failed.
+//! outside failed. The controller knows only 0 and 1, as the reference does.
 
+mod called;
+mod connection;
 mod controller;
 mod glob;
 mod input;
@@ -28,7 +30,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the controller on a cluster.
-    Controller(controller::Controller),
+    Controller(Box<controller::Controller>),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
     /// Shows what an update of a manifest will do, step by step, and what an abort does at each step.
@@ -49,7 +51,7 @@ enum Exit {
 }
 
 fn main() -> ExitCode {
-    let exit = match Arguments::parse().command {
+    let exit = match called::read(std::env::args_os()) {
         Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Plan(plan) => plan.run(),

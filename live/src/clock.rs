@@ -39,3 +39,27 @@ impl WallClock {
         std::time::Duration::from_millis(u64::try_from(span).unwrap_or(0))
     }
 }
+
+/// Measures how long something takes, finer than [`WallClock`] does. For metrics; nothing is decided on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+#[allow(clippy::disallowed_methods, reason = "this is the clock that the seam stands for")]
+impl Stopwatch {
+    /// Starts measuring.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+/// The wall clock for log lines, RFC 3339 with milliseconds. Lines follow the machine's clock, jumps and all, because
+/// they are read beside those of others.
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "logs only")]
+pub fn stamp() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}

@@ -6,6 +6,7 @@ mod image;
 mod manifests;
 mod reference;
 mod swarm;
+mod sweep;
 mod test;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Task {
     Static,
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
+    /// Kills the controller after every write of every scenario. Use an optimised build.
+    Sweep(sweep::Sweep),
     /// Runs all tests: unit and property tests, a real control plane, scenarios, stories, generated files.
     Test,
     /// Builds a Kubernetes control plane for tests into target/testenv; with `up`, runs one.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Reference(task) => reference::run(&task),
         Task::Static => image::run(),
         Task::Swarm(task) => swarm::run(&task),
+        Task::Sweep(task) => sweep::run(&task),
         Task::Test => test::run(),
         Task::Testenv { instead } => test::testenv(&instead),
     };

@@ -14,6 +14,8 @@ pub fn run() -> Result<(), String> {
     )?;
     let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
     cargo("twenty thousand drawn worlds with faults", &swarm)?;
+    let sweep = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "sweep"];
+    cargo("every scenario with a crash after every write", &sweep)?;
     println!("== determinism");
     determinism::run(&determinism::Determinism::of_a_test_run())?;
     println!("== stories against the recordings of the incumbent");

@@ -76,7 +76,8 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
-    if active.is_none() || is_new || serves || observed.promote_full == Some(true) {
+    let serves = (is_new || serves) && !draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
+    if active.is_none() || serves || observed.promote_full == Some(true) {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -94,7 +95,9 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let abort_delay = replicas::abort_delay(draft);
     replicas::clear_deadlines(draft, abort_delay.is_some());
     if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
-        draft.scale(index, n, false, "the stable version keeps its size");
+        let drained = draft.facts.is_sabotaged(Sabotage::DrainBeforeSwitch)
+            && draft.new_set().is_some_and(|new| new.available() >= n);
+        draft.scale(index, if drained { 0 } else { n }, false, "the stable version keeps its size");
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
@@ -237,7 +240,9 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if replicas::is_halted(draft) {
         return;
     }
-    let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable);
+    let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable)
+        || (draft.facts.is_sabotaged(Sabotage::SwitchAtFirstPod)
+            && draft.new_set().is_some_and(|new| new.available() > 0));
     if !unguarded && (!is_ready(draft, spec) || !draft.new_set().is_some_and(|new| new.is_saturated(n))) {
         draft.because(Reason::WaitingFor("all pods of the new version".into()));
         return;

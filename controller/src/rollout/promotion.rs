@@ -8,6 +8,7 @@ use super::set::{Deadline, Set};
 use super::workload;
 use crate::names::EXPERIMENT_NAME;
 use crate::plan::Reason;
+use crate::sabotage::Sabotage;
 
 /// Whether the current template is a rollback to a ReplicaSet so recent that no step needs to be repeated.
 pub fn is_in_rollback_window(draft: &Draft<'_>) -> bool {
@@ -63,7 +64,11 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
     }
     let n = draft.n();
     let new = draft.new_set()?;
-    if new.available() < n && !(spec.threshold.is_some() && is_enough(spec.threshold, Some(new.count()), n)) {
+    let unguarded = draft.facts.is_sabotaged(Sabotage::PromoteUnavailable);
+    if new.available() < n
+        && !unguarded
+        && !(spec.threshold.is_some() && is_enough(spec.threshold, Some(new.count()), n))
+    {
         return None;
     }
     if draft.observed.promote_full == Some(true) {

@@ -6,6 +6,7 @@ use super::draft::Draft;
 use super::scale::Limits;
 use super::set::Set;
 use crate::plan::{Guard, IfRefused, Verb};
+use crate::sabotage::Sabotage;
 use tidegate_api::time::Span;
 
 /// How long to wait before pods that could not be evicted are tried again, in seconds. As in the reference.
@@ -14,7 +15,7 @@ const AGAIN_AFTER: i64 = 30;
 /// Evicts pods that are older than asked for. Says how many evictions are planned.
 pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     let Some(at) = draft.spec.restart_at else { return 0 };
-    if draft.observed.restarted_at == Some(at) {
+    if draft.observed.restarted_at == Some(at) || draft.facts.is_sabotaged(Sabotage::IgnoreRestart) {
         return 0;
     }
     if draft.now <= at.time() {
@@ -31,6 +32,9 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     let available = i64::try_from(pods.iter().filter(|pod| is_available(pod)).count()).unwrap_or(i64::MAX);
     let least = n.max(draft.sum(Set::wished)) - limits.missing(n).max(1);
     let mut may = available - least;
+    if draft.facts.is_sabotaged(Sabotage::EvictEverything) {
+        may = available;
+    }
     let (mut needed, mut evicted) = (0_usize, 0_usize);
     for pod in pods {
         if pod.meta.created.is_none_or(|created| created >= at) {

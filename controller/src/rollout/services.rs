@@ -10,6 +10,7 @@ use crate::cache::{Cache, references};
 use crate::edit::Edit;
 use crate::names::{HASH_LABEL, MANAGED_BY};
 use crate::plan::{IfRefused, Plan, Reason, Verb, Write};
+use crate::sabotage::Sabotage;
 use crate::world::Facts;
 
 /// The hash in the selector of a Service; empty when there is none.
@@ -28,6 +29,12 @@ pub fn switch(draft: &mut Draft<'_>, name: &str, hash: &str) {
     let mut edits = vec![Edit::Selector(HASH_LABEL.into(), Some(hash.into()))];
     if !marked {
         edits.push(Edit::Annotation(MANAGED_BY.into(), Some(draft.name().into())));
+    }
+    if draft.facts.is_sabotaged(Sabotage::ReplaceSelector)
+        && let Some(body) = service.service()
+    {
+        let others = body.selector.iter().filter(|(key, _)| &***key != HASH_LABEL);
+        edits.extend(others.map(|(key, _)| Edit::Selector(key.clone(), None)));
     }
     let mut after = (*service).clone();
     for edit in &edits {
