@@ -269,6 +269,8 @@ fn controller_manager(manager: &Path, folder: &Path, kubeconfig: &Path) -> Resul
         .args(["--use-service-account-credentials=false", "--leader-elect=false", "--secure-port=0"])
         // Its client must not be what load tests measure.
         .args(["--kube-api-qps=2000", "--kube-api-burst=4000"])
+        // An autoscaler looks every 15 s otherwise.
+        .arg("--horizontal-pod-autoscaler-sync-period=1s")
         .args(["--concurrent-replicaset-syncs=20", "--concurrent-deployment-syncs=20"])
         .args(["--concurrent-namespace-syncs=20", "--concurrent-endpoint-syncs=10"]);
     Ok(command)

@@ -50,7 +50,7 @@ async fn whole_cluster(cluster: &Arc<Cluster>) -> TestResult {
     home.until("deployments/argo-rollouts", "available", |found| found["status"]["availableReplicas"] == 1)
         .await?;
     let kubeconfig = as_service_account(&home, "cluster")?;
-    let mut controller = Program::start(&kubeconfig, "install-cluster", &[])?;
+    let mut controller = Program::start(&kubeconfig, "argo-rollouts", &[])?;
     let (one, other) = (Place::new(cluster, "shop").await?, Place::new(cluster, "bank").await?);
     let told = tokio::try_join!(
         stories::canary(&one),
@@ -71,8 +71,7 @@ async fn whole_cluster(cluster: &Arc<Cluster>) -> TestResult {
 async fn one_namespace(cluster: &Arc<Cluster>) -> TestResult {
     let home = Place::existing(cluster, "team").await?;
     let kubeconfig = as_service_account(&home, "namespace")?;
-    let mut controller =
-        Program::start(&kubeconfig, "install-namespace", &["--namespaced", "--namespace", "team"])?;
+    let mut controller = Program::start(&kubeconfig, "team", &[place::NAMESPACED])?;
     let told = tokio::try_join!(
         stories::canary(&home),
         stories::blue_green(&home),

@@ -21,7 +21,9 @@ use tokio::sync::OnceCell;
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// How long a test waits for a state, at most.
-pub const LIMIT: Duration = Duration::from_secs(40);
+pub const LIMIT: Duration = Duration::from_secs(60);
+/// Look after one namespace only.
+pub const NAMESPACED: &str = "--namespaced";
 const POLL: Duration = Duration::from_millis(40);
 
 /// Annotation with the revision of a Rollout or a ReplicaSet.
@@ -132,10 +134,14 @@ impl Place {
         .await
     }
 
-    /// Starts the program on this namespace alone.
+    /// Starts the program on this namespace alone, without an election.
     pub fn controller(&self) -> Outcome<Program> {
-        let words = ["--namespaced", "--namespace", &self.namespace];
-        Program::start(&self.kubeconfig, &self.namespace, &words)
+        Program::start(&self.kubeconfig, &self.namespace, &[NAMESPACED, "--leader-elect=false"])
+    }
+
+    /// Starts one of several of which one works at a time.
+    pub fn candidate(&self) -> Outcome<Program> {
+        Program::start(&self.kubeconfig, &self.namespace, &[NAMESPACED])
     }
 }
 
@@ -191,17 +197,21 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with this kubeconfig.
-    pub fn start(kubeconfig: &Path, name: &str, words: &[&str]) -> Outcome<Program> {
+    /// Starts it with this kubeconfig, as if its pod were in this namespace.
+    pub fn start(kubeconfig: &Path, namespace: &str, words: &[&str]) -> Outcome<Program> {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let id = std::process::id();
-        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{id}-{count}.log"));
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{namespace}-{id}-{count}.log"));
         let out = File::create(&log)?;
         let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .arg("controller")
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .arg(format!("--namespace={namespace}"))
+            // Several run side by side here: the system picks their ports.
+            .args(["--healthzPort=0", "--metricsPort=0"])
             .args(words)
+            .env("POD_NAMESPACE", namespace)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

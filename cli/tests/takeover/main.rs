@@ -36,7 +36,8 @@ fn main() -> ExitCode {
             .test("an_aborted_blue_green_keeps_its_deadline", aborted_blue_green)
             .test("a_referenced_workload_is_left_alone_and_goes_on", workload)
             .test("another_of_us_goes_on_where_one_was_told_to_stop", upgrade)
-            .test("another_of_us_goes_on_where_one_was_killed", killed),
+            .test("another_of_us_goes_on_where_one_was_killed", killed)
+            .test("the_one_in_waiting_goes_on_when_the_leader_is_told_to_stop", elected),
     )
 }
 
@@ -315,6 +316,27 @@ async fn killed(cluster: Arc<Cluster>) -> TestResult {
     fleet.expect_no_pod_but_of(&["img:2"], 2).await?;
     fleet.give_back("img:2", Some(STEPS)).await?;
     next.expect_well()
+}
+
+/// An upgrade as a Deployment makes it: the next one waits while the first works.
+async fn elected(cluster: Arc<Cluster>) -> TestResult {
+    let place = Place::new(&cluster, "takeover").await?;
+    let left = paused_canary(Era::Current);
+    left.put(&place).await?;
+    let before = Snapshot::of(&place).await?;
+    let first = place.candidate()?;
+    let fleet = Fleet { place, left, before };
+    fleet.until_looked_at("lantern").await?;
+    let mut second = fleet.place.candidate()?;
+    let lease = "leases/argo-rollouts-controller-lock";
+    let holder = text(&fleet.place.get(lease).await?, "/spec/holderIdentity").to_owned();
+    let (status, _) = first.stop().await?;
+    assert!(status.success(), "{status}");
+    let another = |lease: &Value| !["", &*holder].contains(&text(lease, "/spec/holderIdentity"));
+    fleet.place.until(lease, "held by the other", another).await?;
+    fleet.expect_untouched().await?;
+    fleet.promote_to_the_end().await?;
+    second.expect_well()
 }
 
 /// A fleet of the reference that the program has looked at.
