@@ -80,9 +80,9 @@ pub fn settle(draft: &mut Draft<'_>) {
     if !pauses.is_empty() {
         draft.status.pauses = Some(pauses);
         draft.status.controller_pause = Some(controller_pause);
-    } else if controller_pause && draft.spec.blue_green().is_some() && draft.course.pauses_removed.is_empty()
-    {
-        // A person resumed while the switch could not happen yet: that is not forgotten (S17).
+    } else if controller_pause && draft.course.pauses_removed.is_empty() {
+        // A person resumed while this pass could not act on it: the switch could not happen yet, or there was only time
+        // to change sizes. That is not forgotten (S17).
         draft.status.controller_pause = Some(true);
     }
 }
