@@ -64,15 +64,6 @@ pub const ROWS: &[Row] = &[
         ends: ("Paused", 3, "Suspended"),
     },
     Row {
-        name: "promote-unpaused",
-        patches: &[
-            (OBJECT, MERGE, r#"{"spec":{"paused":true}}"#),
-            (STATUS, MERGE, r#"{"status":{"pauseConditions":null}}"#),
-            (OBJECT, MERGE, r#"{"spec":{"paused":false}}"#),
-        ],
-        ends: ("Paused", 3, "Suspended"),
-    },
-    Row {
         name: "skip-step",
         patches: &[(STATUS, MERGE, r#"{"status":{"currentStepIndex":2}}"#)],
         ends: ("Paused", 3, "Suspended"),
