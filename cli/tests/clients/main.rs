@@ -226,7 +226,6 @@ async fn patches(cluster: Arc<Cluster>) -> TestResult {
         };
         place.until(&format!("rollouts/{}", row.name), &format!("{phase} at step {step}"), ended).await?;
     }
-    promote_what_a_person_paused(&place).await?;
     let aborted = place.get("rollouts/abort").await?;
     let message = "RolloutAborted: Rollout aborted update to revision 2";
     assert_eq!(health::of_rollout(&aborted), ("Degraded", message.to_owned()));
@@ -235,24 +234,6 @@ async fn patches(cluster: Arc<Cluster>) -> TestResult {
         .kubectl(&["patch", "rollout", "pause", "--type=merge", "-p", r#"{"spec":{"paused":false}}"#], "")?;
     place.until_paused_at("pause", 1).await?;
     controller.expect_well()
-}
-
-/// The plugin promotes a Rollout that is paused by its specification, too, in two patches, the status first. A pass
-/// between them pauses anew, as with the reference; then a second promote is needed, and enough.
-async fn promote_what_a_person_paused(place: &Place) -> TestResult {
-    let status = r#"{"status":{"pauseConditions":null}}"#;
-    place.kubectl(&["patch", "ro", "pause", "--subresource=status", "--type=merge", "-p", status], "")?;
-    place.kubectl(&["patch", "ro", "pause", "--type=merge", "-p", r#"{"spec":{"paused":false}}"#], "")?;
-    let paused = |found: &Value| {
-        let pauses = found["status"]["pauseConditions"].as_array().is_some_and(|all| !all.is_empty());
-        pauses && found["status"]["observedGeneration"] == found["metadata"]["generation"].to_string()
-    };
-    let found = place.until("rollouts/pause", "paused in a step", paused).await?;
-    if found["status"]["currentStepIndex"] == 1 {
-        place.kubectl(&["patch", "ro", "pause", "--subresource=status", "--type=merge", "-p", status], "")?;
-    }
-    place.until_paused_at("pause", 3).await?;
-    Ok(())
 }
 
 /// `set image` of the plugin writes the whole object; `restart` sets a time.

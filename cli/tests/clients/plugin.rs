@@ -63,6 +63,16 @@ pub const ROWS: &[Row] = &[
         )],
         ends: ("Paused", 3, "Suspended"),
     },
+    // Paused by its specification, too: the plugin resumes that last, and there may be a pass between.
+    Row {
+        name: "promote-unpaused",
+        patches: &[
+            (OBJECT, MERGE, r#"{"spec":{"paused":true}}"#),
+            (STATUS, MERGE, r#"{"status":{"pauseConditions":null}}"#),
+            (OBJECT, MERGE, r#"{"spec":{"paused":false}}"#),
+        ],
+        ends: ("Paused", 3, "Suspended"),
+    },
     Row {
         name: "skip-step",
         patches: &[(STATUS, MERGE, r#"{"status":{"currentStepIndex":2}}"#)],
