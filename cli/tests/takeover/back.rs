@@ -129,6 +129,9 @@ impl<'a> Reader<'a> {
         };
         self.check(hash == hash_of(steps), format!("currentStepHash {hash} is not {}", hash_of(steps)));
         let count = self.rollout["spec"]["strategy"]["canary"]["steps"].as_array().map_or(0, Vec::len);
+        if count == 0 {
+            return self.check(index.is_null(), format!("currentStepIndex {index} without steps"));
+        }
         let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
         self.check(
             index.is_some_and(|index| index <= count),

@@ -11,6 +11,8 @@ pub enum Era {
     Current,
     /// Before that the metadata began with a creation time that was null.
     NullTime,
+    /// As `Current`, after the name was taken once by another template: `status.collisionCount` is 1.
+    Collided,
     /// Some other encoder: nothing that a present one could compute.
     Unknown,
 }
@@ -18,9 +20,13 @@ pub enum Era {
 /// The hash of this JSON: FNV-1a of 32 bits, its decimal digits spelled with letters that form no words. Restated here,
 /// so that the program is held to the reference's bits and not to its own.
 pub fn hash_of(json: &str) -> String {
+    hash_of_bytes(json.bytes())
+}
+
+fn hash_of_bytes(bytes: impl Iterator<Item = u8>) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hash: u32 = 0x811c_9dc5;
-    for byte in json.bytes() {
+    for byte in bytes {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
     let spelled = |digit: char| char::from(LETTERS[usize::try_from(u32::from(digit)).unwrap_or(0) % 27]);
@@ -30,13 +36,16 @@ pub fn hash_of(json: &str) -> String {
 /// The hash of a pod template of ours with this image.
 pub fn template_hash(app: &str, image: &str, era: Era) -> String {
     let time = match era {
-        Era::Current => "",
+        Era::Current | Era::Collided => "",
         Era::NullTime => "\"creationTimestamp\":null,",
         Era::Unknown => return format!("{}5757", &hash_of(image)[..5]),
     };
-    hash_of(&format!(
+    let json = format!(
         r#"{{"metadata":{{{time}"labels":{{"app":"{app}"}}}},"spec":{{"containers":[{{"name":"c","image":"{image}","ports":[{{"name":"http","containerPort":80,"protocol":"TCP"}}],"resources":{{"requests":{{"cpu":"5m"}}}}}}]}}}}"#
-    ))
+    );
+    // The count stands behind the text, as a number of eight bytes.
+    let count: &[u8] = if era == Era::Collided { &[1, 0, 0, 0, 0, 0, 0, 0] } else { &[] };
+    hash_of_bytes(json.bytes().chain(count.iter().copied()))
 }
 
 /// The pod template with this image, as it stands in a Rollout that the reference has written back.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             .test("a_paused_canary_goes_on_from_its_step", paused)
             .test("a_paused_canary_with_role_metadata_and_anti_affinity_is_left_alone", adorned)
             .test("a_timed_pause_counts_from_when_it_began", timed)
+            .test("a_rolling_update_goes_on", rolling)
             .test("a_paused_canary_is_aborted", paused_then_aborted)
             .test("an_aborted_canary_stays_aborted_and_is_retried", aborted)
             .test("a_blue_green_before_the_switch_is_promoted", before_the_switch)
@@ -131,12 +132,18 @@ async fn healthy(cluster: Arc<Cluster>) -> TestResult {
 }
 
 async fn older(cluster: Arc<Cluster>) -> TestResult {
-    for era in [Era::NullTime, Era::Unknown] {
-        let (fleet, mut controller) = Fleet::take_over(&cluster, healthy_canary(era)).await?;
+    for era in [Era::NullTime, Era::Unknown, Era::Collided] {
+        let counted = |mut left: Left| {
+            if era == Era::Collided {
+                left.status["collisionCount"] = 1.into();
+            }
+            left
+        };
+        let (fleet, mut controller) = Fleet::take_over(&cluster, counted(healthy_canary(era))).await?;
         fleet.expect_untouched().await?;
         fleet.give_back("img:2", Some(STEPS)).await?;
         controller.expect_well()?;
-        let (fleet, mut controller) = Fleet::take_over(&cluster, paused_canary(era)).await?;
+        let (fleet, mut controller) = Fleet::take_over(&cluster, counted(paused_canary(era))).await?;
         fleet.expect_untouched().await?;
         fleet.promote_to_the_end().await?;
         controller.expect_well()?;
@@ -192,6 +199,18 @@ async fn timed(cluster: Arc<Cluster>) -> TestResult {
     fleet.expect_untouched().await?;
     fleet.place.until_phase(APP, "Healthy").await?;
     fleet.give_back("img:2", Some(steps)).await?;
+    controller.expect_well()
+}
+
+async fn rolling(cluster: Arc<Cluster>) -> TestResult {
+    let mut left =
+        canary(Era::Current, [2, 2], json!({"currentStepHash": hash_of("null"), "phase": "Progressing"}));
+    left.strategy = json!({"canary": {}});
+    let (fleet, mut controller) = Fleet::take_over(&cluster, left).await?;
+    fleet.place.until_phase(APP, "Healthy").await?;
+    fleet.until_pods(&[("img:1", 0), ("img:2", 4)]).await?;
+    fleet.expect_no_pod_but_of(&["img:2"], 2).await?;
+    fleet.give_back("img:2", Some("null")).await?;
     controller.expect_well()
 }
 
