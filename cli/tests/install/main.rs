@@ -61,7 +61,8 @@ async fn whole_cluster(cluster: &Arc<Cluster>) -> TestResult {
         stories::default_replicas(&other),
         stories::adoption(&other),
     );
-    expect_permitted(cluster, "team", |namespace| namespace == "team")?;
+    expect_permitted(cluster, "argo-rollouts", |_| true)?;
+    home.get("leases/argo-rollouts-controller-lock").await?;
     controller.expect_well()?;
     told?;
     let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/argo-rollouts";

@@ -19,9 +19,8 @@ async fn create(place: &Place, app: &str, replicas: i64, spec: Value) -> Outcome
     Ok(())
 }
 
-async fn set_image(place: &Place, object: &str, app: &str, image: &str) -> Outcome<()> {
-    place.patch(object, json!({"spec": {"template": template(app, image)}})).await?;
-    Ok(())
+async fn set_image(place: &Place, object: &str, app: &str, image: &str) -> Outcome<Value> {
+    place.patch(object, json!({"spec": {"template": template(app, image)}})).await
 }
 
 /// Steps, role metadata of pods, an abort, a retry, and the clean-up of old versions.
@@ -107,9 +106,11 @@ pub async fn workload(place: &Place, scale_down: &str) -> Outcome<()> {
     place.until_phase(&app, "Healthy").await?;
     let object = format!("deployments/{app}");
     place.until(&object, "at 0", |found| found["spec"]["replicas"] == 0).await?;
-    set_image(place, &object, &app, "img:2").await?;
+    let changed = set_image(place, &object, &app, "img:2").await?;
+    let generation = changed["metadata"]["generation"].to_string();
     let updated = |found: &Value| {
-        found["status"]["workloadObservedGeneration"] == "3" && found["status"]["phase"] == "Healthy"
+        found["status"]["workloadObservedGeneration"] == generation.as_str()
+            && found["status"]["phase"] == "Healthy"
     };
     place.until(&format!("rollouts/{app}"), "updated", updated).await?;
     Ok(())
