@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 
 use crate::controller::Controller;
-use crate::{Arguments, Command};
+use crate::{Arguments, Command, cluster};
 
 /// The command that was asked for. Help, versions and wrong use end the process here.
 pub fn read(words: impl Iterator<Item = OsString>) -> Command {
@@ -21,7 +21,11 @@ pub fn read(words: impl Iterator<Item = OsString>) -> Command {
 fn parse(words: Vec<OsString>) -> Result<Command, (clap::Error, i32)> {
     let name = words.first().and_then(|word| Path::new(word).file_stem()).unwrap_or_default();
     let is_controller = name == "rollouts-controller";
-    let runs_controller = is_controller || words.get(1).is_some_and(|word| word == "controller");
+    let follows_the_reference = is_controller
+        || words
+            .get(1)
+            .and_then(|word| word.to_str())
+            .is_some_and(|word| word == "controller" || cluster::VERBS.contains(&word));
     let program = match name.to_str() {
         // As the reference's own program: nothing but the controller.
         Some("rollouts-controller") => Controller::augment_args(clap::Command::new("rollouts-controller"))
@@ -37,9 +41,9 @@ fn parse(words: Vec<OsString>) -> Result<Command, (clap::Error, i32)> {
             Arguments::from_arg_matches(&matches).map(|arguments| arguments.command)
         }
     });
-    // Wrong use of the controller is 1, as scripts around the reference expect it.
+    // Wrong use of the controller and of a verb is 1, as scripts around the reference expect it.
     found.map_err(|error| {
-        let code = if runs_controller && error.use_stderr() { 1 } else { error.exit_code() };
+        let code = if follows_the_reference && error.use_stderr() { 1 } else { error.exit_code() };
         (error, code)
     })
 }
@@ -69,12 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn wrong_use_of_the_controller_is_1_and_help_is_none() {
+    fn wrong_use_of_the_controller_and_of_verbs_is_1_and_help_is_none() {
         let code = |line: &str| called(line).map(drop).map_err(|(_, code)| code);
         assert_eq!(code("tidegate controller --no-such-flag"), Err(1));
         assert_eq!(code("rollouts-controller --no-such-flag"), Err(1));
         assert_eq!(code("rollouts-controller positional"), Err(1));
         assert_eq!(code("tidegate controller --help"), Err(0));
         assert_eq!(code("tidegate lint --no-such-flag"), Err(2));
+        assert_eq!(code("tidegate promote --no-such-flag"), Err(1));
     }
 }

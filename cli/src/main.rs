@@ -1,9 +1,10 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
 //! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
-//! outside failed. The controller knows only 0 and 1, as the reference does.
+//! outside failed. The controller and the verbs against a cluster know only 0 and 1, as the reference does.
 
 mod called;
+mod cluster;
 mod connection;
 mod controller;
 mod glob;
@@ -39,6 +40,8 @@ enum Command {
     Test(test::Test),
     /// Shows all that is wrong with manifests.
     Lint(lint::Lint),
+    #[command(flatten)]
+    Cluster(cluster::Verb),
 }
 
 /// How a command ended.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Plan(plan) => plan.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Cluster(verb) => verb.run(),
     };
     ExitCode::from(exit as u8)
 }

@@ -13,6 +13,7 @@ use tidegate_api::time::{Span, Time};
 use crate::cache::Cache;
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::rollout;
+use crate::rollout::restart::AGAIN_AFTER;
 use crate::sabotage::Sabotage;
 use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
 use crate::world::{Facts, RolloutWorld};
@@ -50,6 +51,8 @@ pub struct Manager {
     calls: BTreeMap<CallId, Key>,
     next_call: u64,
     failures: BTreeMap<Key, u32>,
+    /// Pods whose eviction was refused, until they are asked for again.
+    protected: BTreeMap<Key, Time>,
     stats: Stats,
     trail: BTreeMap<Key, Arc<Plan>>,
 }
@@ -89,6 +92,7 @@ impl Manager {
             calls: BTreeMap::new(),
             next_call: 0,
             failures: BTreeMap::new(),
+            protected: BTreeMap::new(),
             stats: Stats::default(),
             trail: BTreeMap::new(),
         }
@@ -263,7 +267,10 @@ impl Manager {
             let Some((key, due)) = ready.map(|(key, due)| (key.clone(), *due)) else { return };
             self.due.remove(&key);
             seams.began(&key, due);
-            self.look(key, Facts { sabotage: self.settings.sabotage, ..Facts::default() }, seams);
+            self.protected.retain(|_, until| *until > now);
+            let protected = self.protected.keys().cloned().collect();
+            let facts = Facts { sabotage: self.settings.sabotage, protected, ..Facts::default() };
+            self.look(key, facts, seams);
         }
     }
 
@@ -421,8 +428,10 @@ impl Manager {
                     self.go_on(key, seams);
                 }
                 IfRefused::Accept => {
-                    *at += 1;
-                    self.go_on(key, seams);
+                    // The rest of the plan counted on it: look again, knowing that it is not to be had now.
+                    let now = seams.now();
+                    self.protected.insert(write.key.clone(), now.plus(AGAIN_AFTER));
+                    self.end(key, false, Wake::At(now), seams);
                 }
             },
         }

@@ -26,6 +26,7 @@ pub mod fence;
 pub mod metrics;
 pub mod process;
 pub mod recorder;
+pub mod remote;
 pub mod requests;
 pub mod telemetry;
 pub mod watches;

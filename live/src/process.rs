@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
@@ -19,6 +20,9 @@ use crate::fence::Fence;
 use crate::metrics::Metrics;
 use crate::recorder::Mailbox;
 use crate::watches::Scope;
+
+/// Longest time for giving the lease back when the process is asked to end.
+const GIVE_BACK_LIMIT: Duration = Duration::from_millis(800);
 
 /// How a controller is started.
 #[derive(Clone, Debug)]
@@ -134,7 +138,8 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
         tracing::warn!(left, "requests under way were not waited for any longer");
     }
     if let Some(candidate) = candidate.as_mut().filter(|_| left == 0) {
-        candidate.give_back().await;
+        // A server that does not answer keeps nobody here; the lease runs out by itself.
+        let _ = tokio::time::timeout(GIVE_BACK_LIMIT, candidate.give_back()).await;
     }
     Ok(())
 }

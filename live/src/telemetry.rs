@@ -109,7 +109,7 @@ pub fn tell(notice: &Notice) {
 /// A line for a pass that is over; `object` as it is known now.
 pub fn passed(key: &Key, object: Option<&Object>, seconds: f64, failed: bool) {
     let Names { rollout, service, namespace, .. } = Names::of(key);
-    let time_ms = seconds * 1000.0;
+    let time_ms = (seconds * 1e6).round() / 1e3;
     let generation = object.map(|object| object.meta.generation);
     #[allow(non_snake_case, reason = "the name that log pipelines know")]
     let resourceVersion = object.map(|object| object.meta.resource_version.to_string());

@@ -15,10 +15,10 @@ use tidegate_controller::names::{HASH_LABEL, REVISION};
 
 use crate::play::{Failure, Life, Setup, live};
 use crate::scenario::{Files, Script};
-use crate::world::{CallNumber, Interventions, Strike, World};
+use crate::world::{Interventions, NextWrite, Strike, World};
 
-/// A moment of a life, and what happens to the controller there.
-pub type Point = (CallNumber, Strike);
+/// A moment of a life, counted from its beginning, and what happens to the controller there.
+pub type Point = NextWrite;
 
 /// Stories whose end may depend on when the controller was away, and why.
 pub const EXCUSED: &[(&str, &str)] = &[];
@@ -86,10 +86,10 @@ impl<'a> Sweep<'a> {
             return Err(format!("{}: {}", script.name, said(&life.outcome.failures).join("; ")));
         }
         let counts = life.world.call_counts();
-        let after = (0..counts.writes).map(|n| (CallNumber::Write(n), Strike::CrashAfter));
-        let before = (0..counts.status_writes).map(|n| (CallNumber::StatusWrite(n), Strike::CrashBefore));
+        let after = (0..counts.writes).map(|n| NextWrite::after(n, Strike::CrashAfter));
+        let before = (0..counts.status_writes).map(|n| NextWrite::of_status_after(n, Strike::CrashBefore));
         let lost = (0..counts.writes)
-            .flat_map(|n| [true, false].map(|applied| (CallNumber::Write(n), Strike::LoseReply { applied })));
+            .flat_map(|n| [Strike::LostReply, Strike::LostRequest].map(|strike| NextWrite::after(n, strike)));
         Ok(Sweep { script, end: end(&life.world), points: after.chain(before).chain(lost).collect() })
     }
 
@@ -100,11 +100,11 @@ impl<'a> Sweep<'a> {
 
     /// Lives through the script with this point; an error says what is different in the end.
     pub fn survives(&self, point: &Point) -> Result<(), String> {
-        let interventions = Interventions { on_call: vec![point.clone()], ..Interventions::default() };
+        let interventions = Interventions { on_next: vec![point.clone()], ..Interventions::default() };
         let Life { outcome, world, .. } =
             live(self.script, Setup { interventions, silent: true, ..Setup::default() });
         let mut faults = said(&outcome.failures);
-        let killed = matches!(point.1, Strike::CrashAfter | Strike::CrashBefore);
+        let killed = matches!(point.strike, Strike::CrashAfter | Strike::CrashBefore);
         if killed && world.controller().is_none_or(|controller| controller.number < 2) {
             faults.push("the controller was not killed".to_owned());
         }
@@ -115,7 +115,7 @@ impl<'a> Sweep<'a> {
         if faults.is_empty() {
             return Ok(());
         }
-        Err(format!("{}, {:?} {:?}: {}", self.script.name, point.0, point.1, faults.join("; ")))
+        Err(format!("{}, {point:?}: {}", self.script.name, faults.join("; ")))
     }
 }
 

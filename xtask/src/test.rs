@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{crds, determinism, manifests, reference};
+use crate::{crds, determinism, manifests, reference, scenario_keys};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
@@ -22,7 +22,8 @@ pub fn run() -> Result<(), String> {
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");
     crds::run(true)?;
-    manifests::run(true)
+    manifests::run(true)?;
+    scenario_keys::run(true)
 }
 
 /// Builds or runs the control plane for tests. It has a program of its own, so that this one needs no Kubernetes client.

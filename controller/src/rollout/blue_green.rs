@@ -77,7 +77,7 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
     let serves = (is_new || serves) && !draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
-    if active.is_none() || serves || observed.promote_full == Some(true) {
+    if active.is_none() || serves || draft.is_promoting_fully() {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -166,8 +166,8 @@ fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn is_fast_tracked(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     let active = active_hash(draft, spec);
     promotion::is_fast_rollback(draft)
-        || draft.observed.promote_full == Some(true)
-        || active.is_empty()
+        || draft.is_promoting_fully()
+        || (active.is_empty() && draft.distinct_stable().is_none())
         || active == *draft.current_hash()
 }
 
@@ -240,6 +240,16 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if replicas::is_halted(draft) {
         return;
     }
+    // ARGO: the reference takes an active Service without a hash for one that nobody uses yet and gives it to the new
+    // version. If there is a stable version, its users come first (S13). scenarios/races/active_service_edited_by_hand.yaml
+    let lost = active_hash(draft, spec).is_empty();
+    if let Some(stable) = draft.distinct_stable().filter(|_| lost) {
+        if stable.available() >= n.max(1) {
+            let hash = stable.hash().to_owned();
+            switch(draft, &spec.active_service, &hash);
+        }
+        return;
+    }
     let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable)
         || (draft.facts.is_sabotaged(Sabotage::SwitchAtFirstPod)
             && draft.new_set().is_some_and(|new| new.available() > 0));
@@ -260,7 +270,7 @@ fn sync(mut draft: Draft<'_>, spec: &BlueGreen, changed: bool) -> Plan {
     draft.status.step_index = None;
     if changed {
         status::reset(&mut draft);
-    } else if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    } else if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
     }

@@ -73,9 +73,8 @@ pub fn current_step(draft: &Draft<'_>, spec: &Canary) -> Option<usize> {
 
 /// The share of the canary that the current step asks for, in hundredths.
 fn weight(draft: &Draft<'_>, spec: &Canary) -> i64 {
-    let everything = draft.observed.promote_full == Some(true)
-        || draft.observed.stable_hash().is_empty()
-        || draft.is_fully_promoted();
+    let everything =
+        draft.is_promoting_fully() || draft.observed.stable_hash().is_empty() || draft.is_fully_promoted();
     if everything {
         return 100;
     }
@@ -130,10 +129,13 @@ fn resize(draft: &mut Draft<'_>, spec: &Canary, weight: i64) {
         canary = 0;
     }
     let because = format!("weight {weight}");
-    if let (Some(index), true) = (draft.stable, draft.stable != draft.new)
-        && draft.scale(index, stable, false, &because)
-    {
-        return;
+    if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
+        if stable == 0 && draft.sets[index].wished() > 0 && !services::hand_over(draft, spec, index) {
+            return;
+        }
+        if draft.scale(index, stable, false, &because) {
+            return;
+        }
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
@@ -206,7 +208,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return status::persist(draft);
     }
     let mut index = observed.index().unwrap_or(0);
-    if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
         index = count;

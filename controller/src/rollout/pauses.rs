@@ -60,6 +60,9 @@ pub fn settle(draft: &mut Draft<'_>) {
     if aborted {
         draft.status.abort = Some(true);
         draft.status.aborted_at = Some(old.aborted_at.unwrap_or(now));
+        if old.aborted_at.is_none() {
+            draft.status.promote_full = None;
+        }
         return;
     }
     if draft.course.pauses_cleared {

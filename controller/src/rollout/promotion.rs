@@ -71,7 +71,7 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
     {
         return None;
     }
-    if draft.observed.promote_full == Some(true) {
+    if draft.is_promoting_fully() {
         return Some("Full promotion requested".to_owned());
     }
     if let Some(reason) = fast_rollback_reason(draft) {
@@ -85,13 +85,13 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
 
 /// Why the new version of a blue-green update becomes stable now, if it does.
 pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
-    if is_initial(draft) || draft.status.active().is_empty() {
+    if is_initial(draft) || (draft.status.active().is_empty() && draft.distinct_stable().is_none()) {
         return Some("Initial deploy".to_owned());
     }
     if draft.status.active() != draft.status.current() {
         return None;
     }
-    if draft.observed.promote_full == Some(true) {
+    if draft.is_promoting_fully() {
         return Some("Full promotion requested".to_owned());
     }
     if let Some(reason) = fast_rollback_reason(draft) {
@@ -107,7 +107,7 @@ pub fn promote(draft: &mut Draft<'_>, reason: &str) {
     draft.status.promote_full = None;
     let current = draft.status.current_hash.clone().unwrap_or_default();
     if draft.status.stable_hash() != &*current {
-        let full = draft.observed.promote_full == Some(true);
+        let full = draft.is_promoting_fully();
         let completion = if full { "FastPromoted" } else { "Promoted" };
         let duration = draft.status.duration.get_or_insert_default();
         if duration.completion.is_none() {

@@ -37,7 +37,9 @@ impl Invariant for IntentIsKept {
         }
         let epoch = is_another_epoch(before, after);
         let lost = old.promote_full == Some(true) && new.promote_full != Some(true);
-        if lost && !epoch && new.stable_hash() != new.current() {
+        // An abort that comes later is the newer intent.
+        let called_off = new.is_aborted() && old.aborted_at.is_none();
+        if lost && !epoch && !called_off && new.stable_hash() != new.current() {
             return Err(Violation::new(self.name(), world, "a full promotion is forgotten"));
         }
         let Some((current, index)) = self.0.get(&object.key()) else { return Ok(()) };

@@ -48,6 +48,8 @@ fn most(view: &View, name: &str) -> Option<i64> {
     let free = status.promote_full == Some(true)
         || status.stable_hash().is_empty()
         || status.stable_hash() == hash
+        // Somebody took the stable version away: there is nobody else for its users.
+        || view.of_hash(status.stable_hash()).is_none()
         || spec.rollback_window > 0
         || canary.steps.is_empty();
     if free {

@@ -26,6 +26,10 @@ fn template(object: &Object) -> Option<Template> {
     }
 }
 
+fn has_a_version(object: &Object) -> bool {
+    object.rollout().is_some_and(|body| !body.status.current().is_empty())
+}
+
 impl Invariant for NoUninvitedRollout {
     fn name(&self) -> &'static str {
         "S18"
@@ -49,12 +53,8 @@ impl Invariant for NoUninvitedRollout {
                 }
             }
             (Writer::Controller, ..) => {}
-            // What was there before has its ReplicaSets already.
-            (Writer::Beginning, None, Some(found)) if found.kind == Kind::ReplicaSet => {
-                if let Some(key) = owner(found) {
-                    self.invited.insert(key, 0);
-                }
-            }
+            // An earlier controller has answered this invitation.
+            (Writer::Beginning, _, Some(after)) if has_a_version(after) => {}
             (_, before, Some(after)) => {
                 if before.is_some_and(|before| template(before) == template(after)) {
                     return Ok(());

@@ -48,6 +48,8 @@ fn wrong(world: &World, truth: &View) -> Option<String> {
     let canary = spec.canary()?;
     match status.phase.as_deref() {
         Some("Healthy") => (new != n).then(|| format!("{new} pods of {n}")),
+        // Where somebody took the stable version away, the new one has all the pods.
+        Some("Paused") if truth.of_hash(status.stable_hash()).is_none() => None,
         Some("Paused") if status.current() != status.stable_hash() => {
             let index = usize::try_from(status.index().unwrap_or(0)).ok()?;
             let begun = canary.steps.get(..=index)?;

@@ -7,7 +7,7 @@ use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::cluster::store::Part;
 use tidegate_sim::dice::Dice;
 use tidegate_sim::invariants::{Violation, Watchdog};
-use tidegate_sim::world::{Action, CallCounts, CallNumber, Strike, World, WorldConfig};
+use tidegate_sim::world::{Action, CallCounts, NextWrite, World, WorldConfig};
 
 /// A manifest and what a user does to it, each act so many seconds after the one before; without seconds, at rest.
 pub struct Story {
@@ -76,14 +76,9 @@ fn object(value: Value) -> Object {
 
 /// The release is there and healthy, then the acts follow; afterwards everything must come to rest, and a controller
 /// that is started anew must find nothing to do.
-pub fn play(
-    story: &Story,
-    seed: u64,
-    strikes: Vec<(CallNumber, Strike)>,
-    sabotage: Option<Sabotage>,
-) -> Outcome {
+pub fn play(story: &Story, seed: u64, strikes: Vec<NextWrite>, sabotage: Option<Sabotage>) -> Outcome {
     let mut config = WorldConfig { seed, ..WorldConfig::default() };
-    config.interventions.on_call = strikes;
+    config.interventions.on_next = strikes;
     config.settings.sabotage = sabotage;
     let mut world = World::without_controller(config);
     let mut watch = Watchdog::default();
