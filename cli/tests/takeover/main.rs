@@ -195,7 +195,7 @@ async fn timed(cluster: Arc<Cluster>) -> TestResult {
         canary(Era::Current, [3, 1], json!({"currentStepIndex": 1, "currentStepHash": hash_of(steps)}));
     left.strategy["canary"]["steps"] = serde_json::from_str(steps)?;
     // Ends while the test runs; counted anew it would not.
-    let (fleet, mut controller) = Fleet::take_over(&cluster, held(left, "CanaryPauseStep", -3593)).await?;
+    let (fleet, mut controller) = Fleet::take_over(&cluster, held(left, "CanaryPauseStep", -3588)).await?;
     fleet.expect_untouched().await?;
     fleet.place.until_phase(APP, "Healthy").await?;
     fleet.give_back("img:2", Some(steps)).await?;
@@ -265,7 +265,7 @@ async fn aborted_before_the_switch(cluster: Arc<Cluster>) -> TestResult {
 async fn after_the_switch(cluster: Arc<Cluster>) -> TestResult {
     let mut left = blue_green([2, 2], 1);
     // Behind the time that the test needs until it looks.
-    left.versions[0] = left.versions[0].clone().annotated("scale-down-deadline", &time_in(9));
+    left.versions[0] = left.versions[0].clone().annotated("scale-down-deadline", &time_in(14));
     let (fleet, mut controller) = Fleet::take_over(&cluster, left).await?;
     fleet.expect_untouched().await?;
     fleet.give_back("img:2", None).await?;
@@ -276,7 +276,7 @@ async fn after_the_switch(cluster: Arc<Cluster>) -> TestResult {
 
 async fn aborted_blue_green(cluster: Arc<Cluster>) -> TestResult {
     let mut left = cut(blue_green([2, 2], 0));
-    left.versions[1] = left.versions[1].clone().annotated("scale-down-deadline", &time_in(9));
+    left.versions[1] = left.versions[1].clone().annotated("scale-down-deadline", &time_in(14));
     let (fleet, mut controller) = Fleet::take_over(&cluster, left).await?;
     fleet.expect_untouched().await?;
     fleet.until_pods(&[("img:1", 2), ("img:2", 0)]).await?;
