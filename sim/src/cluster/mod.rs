@@ -1,6 +1,7 @@
 //! The invented API server and the built-in controllers around it.
 
 pub mod actors;
+pub mod api;
 pub mod admission;
 pub mod disruption;
 pub mod gc;
