@@ -76,6 +76,11 @@ impl Normaliser {
                 if !ownership {
                     map.remove("managedFields");
                 }
+                if let Some(Value::Array(entries)) = map.get_mut("managedFields") {
+                    // They are ordered by time first, and that to the second.
+                    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+                    entries.sort_by_key(|entry| ["operation", "manager", "subresource"].map(|field| text(entry, field)));
+                }
                 for (name, value) in map.iter_mut() {
                     match (name.as_str(), &mut *value) {
                         ("metadata", Value::Object(meta)) => {
@@ -83,7 +88,7 @@ impl Normaliser {
                                 let text = version.as_str().unwrap_or_default().to_owned();
                                 *version = self.version(&text, is_list).into();
                             }
-                            if meta.contains_key("continue") {
+                            if meta.get("continue").is_some_and(|token| token != "") {
                                 meta.insert("continue".into(), "<token>".into());
                             }
                         }
