@@ -451,9 +451,9 @@ impl Server {
 #[derive(Clone, Default)]
 pub(super) struct Options {
     pub(super) policy: Option<String>,
-    grace: Option<u64>,
-    uid: Option<String>,
-    version: Option<String>,
+    pub(super) grace: Option<u64>,
+    pub(super) uid: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 impl Options {
