@@ -133,11 +133,10 @@ impl Store {
             return Err(ApiError::AlreadyExists(format!("{} already exists", called(&key)).into()));
         }
         self.version += 1;
-        let meta = &mut object.meta;
-        if meta.uid.is_empty() {
-            self.identities += 1;
-            meta.uid = format!("{:08x}-0000-4000-8000-{:012x}", self.identities, self.identities).into();
+        if object.meta.uid.is_empty() {
+            object.meta.uid = self.draw_identity();
         }
+        let meta = &mut object.meta;
         meta.resource_version = self.version;
         meta.generation = meta.generation.max(i64::from(has_generation(&key.kind)));
         meta.created = meta.created.or(Some(now.stamp()));
@@ -146,6 +145,12 @@ impl Store {
         self.link(&key, &object);
         Arc::make_mut(&mut self.objects).insert(key, object.clone());
         Ok(Change { before: None, after: Some(object), gone: None })
+    }
+
+    /// An identity that nothing else has or had.
+    pub fn draw_identity(&mut self) -> Text {
+        self.identities += 1;
+        format!("{:08x}-0000-4000-8000-{:012x}", self.identities, self.identities).into()
     }
 
     /// Changes an object in place. `edit` gets a copy; what it may not touch is put back afterwards.

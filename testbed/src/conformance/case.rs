@@ -7,7 +7,7 @@
 //!   - about: an update that names an old version is refused
 //!     given: [map]                           # created first; their replies are not compared
 //!     ask:
-//!       - merge: map                         # create, update, get, list, watch, merge, json, apply, delete, clear, gone
+//!       - merge: map                         # create, update, get, list, watch, merge, json, apply, delete, clear (all), gone, going
 //!         body: {data: {a: "2"}}             # of a patch or a deletion
 //!       - update: map
 //!         with: {metadata: {resourceVersion: "1"}}   # merged into the object
@@ -23,6 +23,8 @@ use tidegate_api::object::Kind;
 use tidegate_api::yaml;
 use tidegate_sim::cluster::api::{Method, Request, Resource};
 use tidegate_sim::cluster::patch;
+
+use super::End;
 
 /// The latest reply about each object.
 pub type Replies = BTreeMap<String, Value>;
@@ -54,8 +56,8 @@ pub struct Ask {
     pub object: String,
     /// Whether managed fields are compared.
     pub ownership: bool,
-    /// Whether the request is repeated until the object is gone.
-    pub until_gone: bool,
+    /// What it is repeated until.
+    pub end: Option<End>,
     verb: String,
     document: Value,
     name: Option<String>,
@@ -90,8 +92,8 @@ impl Case {
     }
 }
 
-const VERBS: [&str; 11] =
-    ["create", "update", "get", "list", "watch", "merge", "json", "apply", "delete", "clear", "gone"];
+const VERBS: [&str; 12] =
+    ["create", "update", "get", "list", "watch", "merge", "json", "apply", "delete", "clear", "gone", "going"];
 
 impl Ask {
     fn read(value: &Value, objects: &Map<String, Value>) -> Result<Ask, String> {
@@ -113,7 +115,11 @@ impl Ask {
         Ok(Ask {
             object,
             ownership: value["ownership"].as_bool().unwrap_or(false),
-            until_gone: verb == "gone",
+            end: match &*verb {
+                "gone" => Some(End::Gone),
+                "going" => Some(End::Going),
+                _ => None,
+            },
             verb,
             document,
             name: text("name"),

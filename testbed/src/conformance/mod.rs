@@ -23,8 +23,27 @@ use normal::Normaliser;
 pub trait Asked {
     /// Answers one request.
     fn ask(&mut self, request: &Request) -> Result<Reply, String>;
-    /// Lets the garbage collector do what it has to do; asks again until the object is gone.
-    fn until_gone(&mut self, request: &Request) -> Result<Reply, String>;
+    /// Lets the garbage collector do what it has to do; asks again until that is so.
+    fn until(&mut self, request: &Request, end: End) -> Result<Reply, String>;
+}
+
+/// What the garbage collector is waited for to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The object is gone.
+    Gone,
+    /// The object has been asked to go.
+    Going,
+}
+
+impl End {
+    /// Whether it is so.
+    pub fn is_met(self, reply: &Reply) -> bool {
+        match self {
+            End::Gone => reply.code == 404,
+            End::Going => !reply.body["metadata"]["deletionTimestamp"].is_null(),
+        }
+    }
 }
 
 impl Asked for Server {
@@ -33,7 +52,7 @@ impl Asked for Server {
         Ok(Server::ask(self, request))
     }
 
-    fn until_gone(&mut self, request: &Request) -> Result<Reply, String> {
+    fn until(&mut self, request: &Request, _: End) -> Result<Reply, String> {
         self.collect_garbage();
         Ok(Server::ask(self, request))
     }
@@ -117,7 +136,10 @@ fn put(
     world: &mut dyn Asked,
 ) -> Result<Reply, String> {
     let request = ask.request(namespace, replies)?;
-    let reply = if ask.until_gone { world.until_gone(&request)? } else { world.ask(&request)? };
+    let reply = match ask.end {
+        Some(end) => world.until(&request, end)?,
+        None => world.ask(&request)?,
+    };
     if reply.code < 300 {
         replies.insert(ask.object.clone(), reply.body.clone());
     }

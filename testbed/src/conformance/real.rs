@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_sim::cluster::api::{Method, Reply, Request};
 use tokio::runtime::Runtime;
 
-use super::Asked;
+use super::{Asked, End};
 
 /// A client and the runtime its connections belong to.
 pub struct Real {
@@ -28,20 +28,20 @@ impl Asked for Real {
         self.runtime.block_on(async { tokio::time::timeout(LIMIT, answer).await }).map_err(|_| "no answer".to_owned())?
     }
 
-    fn until_gone(&mut self, request: &Request) -> Result<Reply, String> {
+    fn until(&mut self, request: &Request, end: End) -> Result<Reply, String> {
         let client = &self.client;
-        let gone = async {
+        let met = async {
             loop {
                 let reply = answer(client, request).await?;
-                if reply.code == 404 {
+                if end.is_met(&reply) {
                     return Ok(reply);
                 }
                 tokio::time::sleep(POLL).await;
             }
         };
         self.runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, gone).await })
-            .map_err(|_| format!("{} does not go", request.path))?
+            .block_on(async { tokio::time::timeout(PATIENCE, met).await })
+            .map_err(|_| format!("{}: not {end:?}", request.path))?
     }
 }
 

@@ -94,9 +94,9 @@ impl Server {
             if !request.is_set("dryRun") && request.parameter("dryRun") != "All" {
                 return self.answer(&target, request);
             }
-            let kept = self.clone();
-            let answer = self.answer(&target, request);
-            *self = kept;
+            let answer = self.clone().answer(&target, request);
+            // An identity that was drawn for nothing is not drawn again.
+            let _ = self.store.draw_identity();
             answer
         });
         answer.unwrap_or_else(|refusal| refusal.reply())

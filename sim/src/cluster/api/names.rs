@@ -8,7 +8,7 @@ const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.
 pub fn subdomain_fault(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 253 {
-        faults.push("must be no more than 253 bytes".to_owned());
+        faults.push("must be no more than 253 characters".to_owned());
     }
     let part = |part: &str| {
         let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -32,7 +32,7 @@ pub fn subdomain_fault(name: &str) -> Vec<String> {
 pub fn service_name_fault(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 63 {
-        faults.push("must be no more than 63 bytes".to_owned());
+        faults.push("must be no more than 63 characters".to_owned());
     }
     let bytes = name.as_bytes();
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -53,7 +53,7 @@ pub fn service_name_fault(name: &str) -> Vec<String> {
 /// What is wrong with the value of a label.
 pub fn label_value_fault(value: &str) -> Option<String> {
     if value.len() > 63 {
-        return Some("must be no more than 63 bytes".to_owned());
+        return Some("must be no more than 63 characters".to_owned());
     }
     (!value.is_empty() && !is_word(value)).then(|| {
         "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start \
@@ -93,7 +93,7 @@ fn name_faults(name: &str) -> Vec<String> {
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        faults.push("name part must be no more than 63 bytes".to_owned());
+        faults.push("name part must be no more than 63 characters".to_owned());
     }
     if !is_word(name) {
         faults.push(format!("name part {QUALIFIED}"));

@@ -1,5 +1,7 @@
 //! What the server refuses, with its causes, in its words and its order.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 use tidegate_api::object::{Selector, Strings};
 use tidegate_api::schema;
@@ -27,7 +29,7 @@ impl Problem {
     }
 
     /// A value that cannot be.
-    pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Problem {
+    pub fn invalid(field: impl Into<String>, value: &impl fmt::Display, why: &str) -> Problem {
         Problem { field: field.into(), reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {why}") }
     }
 
@@ -133,9 +135,9 @@ pub fn problems(resource: &Resource, object: &Value) -> Vec<Problem> {
     let mut all = metadata(resource, object);
     let spec = &object["spec"];
     match resource.kind.name() {
-        "ReplicaSet" => workload(object, &mut all, "replicaset", "deployment"),
+        "ReplicaSet" => workload(object, &mut all),
         "Deployment" => {
-            workload(object, &mut all, "deployment", "deployment");
+            workload(object, &mut all);
             let rolling = &spec["strategy"]["rollingUpdate"];
             let zero = |field: &str| rolling[field] == 0 || rolling[field] == "0%";
             if zero("maxSurge") && zero("maxUnavailable") {
@@ -244,8 +246,8 @@ fn owners(owners: &Value, all: &mut Vec<Problem>) {
         if owner["kind"] == "Event" && owner["apiVersion"] == "v1" {
             all.push(Problem::invalid(
                 "metadata.ownerReferences",
-                &json!("v1, Kind=Event"),
-                "v1, Kind=Event is disallowed from being an owner",
+                &shown_owner(owner),
+                "/v1, Kind=Event is disallowed from being an owner",
             ));
         }
         if owner["controller"] == true {
@@ -277,7 +279,7 @@ fn shown_owner(owner: &Value) -> String {
     format!("{{{}}}", told.join(","))
 }
 
-fn workload(object: &Value, all: &mut Vec<Problem>, kind: &str, _: &str) {
+fn workload(object: &Value, all: &mut Vec<Problem>) {
     let spec = &object["spec"];
     for field in ["replicas", "minReadySeconds"] {
         if let Some(number) = spec[field].as_i64().filter(|number| *number < 0) {
@@ -292,7 +294,7 @@ fn workload(object: &Value, all: &mut Vec<Problem>, kind: &str, _: &str) {
     let read = Selector::from_value(std::sync::Arc::new(selector.clone()));
     let template = &spec["template"];
     let labelled = Strings::from_value(&template["metadata"]["labels"], "labels").unwrap_or_default();
-    let mut mismatch = || {
+    let mismatch = |all: &mut Vec<Problem>| {
         all.push(Problem::invalid(
             "spec.template.metadata.labels",
             &template["metadata"]["labels"],
@@ -301,25 +303,12 @@ fn workload(object: &Value, all: &mut Vec<Problem>, kind: &str, _: &str) {
     };
     if selector.is_null() {
         all.push(Problem::required("spec.selector", ""));
-        if kind == "deployment" {
-            all.push(Problem::invalid(
-                "spec.template.metadata.labels",
-                &template["metadata"]["labels"],
-                "`selector` does not match template `labels`",
-            ));
-        }
+        mismatch(all);
     } else if read.is_empty() {
-        let why = format!("empty selector is invalid for {kind}");
-        all.push(Problem::invalid("spec.selector", selector, &why));
-        if kind == "deployment" {
-            all.push(Problem::invalid(
-                "spec.template.metadata.labels",
-                &template["metadata"]["labels"],
-                "`selector` does not match template `labels`",
-            ));
-        }
+        // Of a ReplicaSet, too.
+        all.push(Problem::invalid("spec.selector", selector, "empty selector is invalid for deployment"));
     } else if !read.matches(&labelled) {
-        mismatch();
+        mismatch(all);
     }
     labels(&template["metadata"]["labels"], "spec.template.labels", all);
     annotations(&template["metadata"]["annotations"], "spec.template.annotations", all);
@@ -428,7 +417,9 @@ fn custom(resource: &Resource, object: &Value, all: &mut Vec<Problem>) {
         let why = format!(".spec.replicas accessor error: {text} is of the type string, expected int64");
         all.push(Problem::invalid(".spec.replicas", &json!(0), &why));
     }
-    if is_rollout && !errors.is_empty() {
+    // The rules of a CRD are not asked of what cannot be read.
+    let blocks = |problem: &Problem| matches!(problem.reason, "FieldValueRequired" | "FieldValueTypeInvalid");
+    if is_rollout && all.iter().any(blocks) {
         all.push(Problem::invalid(
             "<nil>",
             &Value::Null,
@@ -438,9 +429,11 @@ fn custom(resource: &Resource, object: &Value, all: &mut Vec<Problem>) {
     }
 }
 
-/// Everything that is wrong with a change.
+/// Everything that is wrong with a change. Of the new metadata a change is told three times: here twice, and once by
+/// [`problems`].
 pub fn change_problems(resource: &Resource, before: &Value, after: &Value) -> Vec<Problem> {
-    let mut all = Vec::new();
+    let again = metadata(resource, after);
+    let mut all = [again.clone(), again].concat();
     let (old, new) = (&before["metadata"], &after["metadata"]);
     if !old["deletionTimestamp"].is_null() {
         let list = |meta: &Value| meta["finalizers"].as_array().cloned().unwrap_or_default();
@@ -453,7 +446,8 @@ pub fn change_problems(resource: &Resource, before: &Value, after: &Value) -> Ve
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
                 shown.join(", ")
             );
-            all.push(Problem::forbidden("metadata.finalizers", &why));
+            let problem = Problem::forbidden("metadata.finalizers", &why);
+            all.extend([problem.clone(), problem]);
         }
     }
     match resource.kind.name() {
@@ -466,6 +460,15 @@ pub fn change_problems(resource: &Resource, before: &Value, after: &Value) -> Ve
                 all.push(Problem::invalid("spec.selector", &json!("object"), ".spec.selector is immutable"));
             }
         }
+        "Pod" if !only_images(&before["spec"], &after["spec"]) => {
+            all.push(Problem::forbidden(
+                "spec",
+                "pod updates may not change fields other than \
+                 `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` \
+                 (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if \
+                 it was previously negative)\n",
+            ));
+        }
         "Service" if before["spec"]["clusterIP"] != after["spec"]["clusterIP"] => {
             all.push(Problem::invalid(
                 "spec.clusterIPs[0]",
@@ -476,4 +479,18 @@ pub fn change_problems(resource: &Resource, before: &Value, after: &Value) -> Ve
         _ => {}
     }
     all
+}
+
+/// Whether two specifications of a pod differ in nothing but images.
+fn only_images(before: &Value, after: &Value) -> bool {
+    let plain = |spec: &Value| {
+        let mut spec = spec.clone();
+        for list in ["containers", "initContainers"] {
+            for container in spec[list].as_array_mut().into_iter().flatten() {
+                container["image"] = Value::Null;
+            }
+        }
+        spec
+    };
+    plain(before) == plain(after)
 }

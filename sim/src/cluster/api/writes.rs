@@ -84,6 +84,12 @@ impl Server {
     fn completed(&mut self, target: &Target, document: &Value) -> Value {
         let mut document = document.clone();
         drop_nulls(&mut document);
+        for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            let value = &document["metadata"][field];
+            if value == &json!({}) || value == &json!([]) {
+                forget(&mut document["metadata"], field);
+            }
+        }
         if target.resource.custom {
             let kind = target.resource.kind.name();
             schema::prune(kind, &mut document);
@@ -146,7 +152,7 @@ impl Server {
     fn write(
         &mut self,
         target: &Target,
-        _request: &Request,
+        request: &Request,
         owner: &Owner,
         by: By,
         mut document: Value,
@@ -221,7 +227,12 @@ impl Server {
             ownership.updated(owner, &before, &document, &ignored(target), &self.stamp());
         }
         ownership.put(&mut document);
-        self.store_in(target, part, &document)
+        let version = document["metadata"]["resourceVersion"].clone();
+        let mut reply = self.store_in(target, part, &document)?;
+        if request.parameter("dryRun") == "All" {
+            reply.body["metadata"]["resourceVersion"] = version;
+        }
+        Ok(reply)
     }
 
     /// Stores a document in the place of what is there.
@@ -232,13 +243,11 @@ impl Server {
             *held = object;
             Ok(())
         });
-        let mut change = outcome.map_err(|error| Server::refused(target, &error))?;
+        let change = outcome.map_err(|error| Server::refused(target, &error))?;
         if change.after.is_none() && change.gone.is_some() {
             // The object that the last finalizer let go is answered as it was asked to be.
-            let mut left = document.clone();
             self.remember(&target.key(), &change);
-            carry(&change.gone.take().map_or(Value::Null, |gone| shown(&gone))["metadata"], &mut left["metadata"], "resourceVersion");
-            return Ok(Reply::new(200, left));
+            return Ok(Reply::new(200, document.clone()));
         }
         let left = self.remember(&target.key(), &change);
         Ok(Reply::new(200, left))
@@ -421,18 +430,25 @@ impl Server {
         let until = self.now.plus(tidegate_api::time::Span::seconds(i64::try_from(grace).unwrap_or(0)));
         let texts: Vec<tidegate_api::object::Text> =
             finalizers.iter().filter_map(Value::as_str).map(Into::into).collect();
-        let change = self
-            .store
-            .delete_with(&key, None, lingers, until, |object| {
-                object.meta.finalizers = texts;
-                let mut rest = object.meta.rest.as_deref().cloned().unwrap_or_default();
-                rest.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-                object.meta.rest = Some(std::sync::Arc::new(rest));
-            })
-            .map_err(|error| Server::refused(target, &error))?;
+        let mark = |object: &mut Object| {
+            object.meta.finalizers = texts;
+            let mut rest = object.meta.rest.as_deref().cloned().unwrap_or_default();
+            rest.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+            object.meta.rest = Some(std::sync::Arc::new(rest));
+        };
+        let refuse = |error| Server::refused(target, &error);
+        // A pod is always asked to go first, even one that then goes at once.
+        let change = self.store.delete_with(&key, None, lingers || is_pod, until, mark).map_err(refuse)?;
         let left = self.remember(&key, &change);
-        if change.after.is_some() || is_pod || target.resource.plural == "services" {
-            return Ok(Reply::new(200, if change.after.is_some() { left } else { held }));
+        if is_pod && !lingers {
+            let change = self.store.delete_with(&key, None, false, until, |_| {}).map_err(refuse)?;
+            self.remember(&key, &change);
+        }
+        if change.after.is_some() {
+            return Ok(Reply::new(200, left));
+        }
+        if target.resource.plural == "services" {
+            return Ok(Reply::new(200, held));
         }
         let mut details = target.details();
         details["uid"] = held["metadata"]["uid"].clone();
