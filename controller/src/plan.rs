@@ -77,7 +77,7 @@ pub enum IfRefused {
     Stop,
     /// The rest is done all the same, and the pass is tried again afterwards (a side task may not stop the main path).
     GoOn,
-    /// Expected (a disruption budget says no); the rest is done all the same and the alarm brings the next try.
+    /// Expected (a disruption budget says no): no failure, and the pass looks again at once, knowing that.
     Accept,
 }
 

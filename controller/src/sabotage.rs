@@ -1,8 +1,8 @@
 //! Named switches that take one guard away.
 //!
 //! An invariant that has never fired proves nothing. For each one the simulator runs the real manager through a
-//! scenario with one of these switches on, and that invariant must be the first to speak. No flag, file or
-//! environment variable reaches them: they are set by tests only.
+//! story with one of these switches on, and that invariant must be the first to speak. Each is a mistake that somebody
+//! could make. No flag, file or environment variable reaches them: they are set by tests only.
 
 /// A guard that is taken away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -13,8 +13,56 @@ pub enum Sabotage {
     ScaleDownWithoutBudget,
     /// The active Service is switched before the new pods are available.
     SwitchBeforeAvailable,
-    /// An abort is not carried into the status.
-    ForgetAbort,
+    /// The active Service is switched as soon as one new pod is available.
+    SwitchAtFirstPod,
+    /// The stable version of a blue-green update goes as soon as the new one is available, before the switch.
+    DrainBeforeSwitch,
+    /// A preview is small also where users are on it.
+    SmallPreviewForUsers,
+    /// A version that users have left goes at once.
+    NoScaleDownDelay,
+    /// The weight of a canary is that of its last step from the beginning.
+    LastWeightFirst,
+    /// A restart evicts all pods at once.
+    EvictEverything,
+    /// The whole selector of a Service is replaced.
+    ReplaceSelector,
+    /// A pass goes on to the next step without looking at what the one before did.
+    TwoStepsAtOnce,
     /// A pause step is done at once.
     SkipPause,
+    /// A version is promoted though its pods are not available.
+    PromoteUnavailable,
+    /// A pause that a person ended begins again.
+    ForgetResume,
+    /// A ReplicaSet is found by its own hash only.
+    FindByHashOnly,
+    /// A new ReplicaSet gets the template of the newest one there is.
+    CopyNewestTemplate,
+    /// The status does not say of which generation it is.
+    ForgetObservedGeneration,
+    /// The scaler is told the pods of all versions.
+    CountEveryVersion,
+    /// The referenced Deployment goes to 0 when the first pod is there.
+    RetireWorkloadEarly,
+    /// A Service of another Rollout is no problem.
+    ShareServices,
+    /// An abort is not carried into the status.
+    ForgetAbort,
+    /// An abort takes the current version down without asking whether an update is under way.
+    AbortStable,
+    /// An abort leaves the pods of the new version.
+    AbortKeepsPods,
+    /// Pods of superseded versions stay.
+    KeepSuperseded,
+    /// In a pause the wished number of pods is read off the ReplicaSets.
+    SizeFromPods,
+    /// Old ReplicaSets are never deleted.
+    KeepHistory,
+    /// A restart is left for later.
+    IgnoreRestart,
+    /// Nobody wakes up at the end of a pause.
+    NoAlarm,
+    /// A condition's message tells the time.
+    StampedMessage,
 }

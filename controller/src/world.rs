@@ -1,6 +1,6 @@
 //! What a decision may look at: one instant, one consistent view, cheap to copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_api::object::{Key, Kind, Object, Text};
@@ -31,6 +31,8 @@ pub struct RolloutWorld {
 pub struct Facts {
     /// Live reads: the object, or that there is none.
     pub live: BTreeMap<Key, Option<Arc<Object>>>,
+    /// Pods whose eviction a disruption budget has refused a moment ago.
+    pub protected: BTreeSet<Key>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
 }

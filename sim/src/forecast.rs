@@ -472,7 +472,7 @@ struct Sizes {
 
 fn strike(world: &mut World, rollout: &Key, verb: Simple, meter: &mut Meter) {
     let Some(object) = world.get(rollout).cloned() else { return };
-    for action in verbs::simple(verb, &object, world.now()) {
+    for action in verbs::simple(verb, &object, world) {
         // Aborts and promotions of an object that is there are never refused.
         let _ = world.user(action, meter);
     }

@@ -12,5 +12,6 @@ pub mod play;
 pub mod reference;
 pub mod scenario;
 pub mod swarm;
+pub mod sweep;
 pub mod trace;
 pub mod world;

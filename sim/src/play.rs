@@ -9,10 +9,10 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::sabotage::Sabotage;
 
-use crate::cluster::store::Part;
+use crate::cluster::actors::hpa::Load;
 use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
-use crate::scenario::{Entry, Moment, Patch, Script, Side, Simple, Verb, verbs};
+use crate::scenario::{Condition, Entry, Moment, Script, Side, Simple, Since, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
@@ -173,6 +173,11 @@ fn versions(world: &World) -> BTreeMap<Key, (i64, Text)> {
 struct Watch<'a> {
     spectator: Option<&'a mut dyn Observer>,
     trace: Trace,
+    /// What may never hold, and where its events and times are counted from.
+    never: Vec<Condition>,
+    since: Since,
+    /// What held all the same, and when first.
+    broken: Vec<(Condition, Span)>,
     /// Whether the trace is told already; the first deployment of a settled scenario is not.
     telling: bool,
     silent: bool,
@@ -191,7 +196,19 @@ impl Observer for Watch<'_> {
         }
         if self.telling && !self.silent {
             self.trace.saw(world, what);
+            self.look_for_what_may_never_be(world, what);
         }
+    }
+}
+
+impl Watch<'_> {
+    fn look_for_what_may_never_be(&mut self, world: &World, what: &Happened<'_>) {
+        if self.never.is_empty() || !matches!(what, Happened::Stored { .. } | Happened::Recorded(_)) {
+            return;
+        }
+        let since = self.since;
+        let broken = self.never.extract_if(.., |condition| condition.is_so(world, since));
+        self.broken.extend(broken.map(|condition| (condition, world.now().since(since.at))));
     }
 }
 
@@ -200,6 +217,10 @@ struct Stage<'a> {
     world: World,
     watch: Watch<'a>,
     begin: Time,
+    /// How many Kubernetes events had been recorded at the beginning.
+    recorded: usize,
+    /// When the last entry was.
+    last: Since,
     limit: Time,
     /// The revision and the stable version of each Rollout at the beginning.
     first: BTreeMap<Key, (i64, Text)>,
@@ -220,8 +241,9 @@ impl<'a> Stage<'a> {
         let mut world = World::without_controller(config);
         // Objects with an identity were there before the controller, and are taken over as they stand. Else the
         // controller has looked around before the first object comes.
-        let found = script.given.iter().any(|object| !object.meta.uid.is_empty());
-        if !found {
+        let is_inherited = |object: &Object| !object.meta.uid.is_empty();
+        let inherits = script.given.iter().any(is_inherited);
+        if !inherits {
             world.restart(&mut ());
             let limit = world.now().plus(SETTLING);
             world.run_to_rest(limit, &mut ());
@@ -230,14 +252,17 @@ impl<'a> Stage<'a> {
         let mut watch = Watch {
             spectator,
             trace: Trace::new(&world),
-            telling: !script.settled,
+            never: script.then.never.clone(),
+            since: Since { at: begin, recorded: 0 },
+            broken: Vec::new(),
+            telling: !script.settled && !inherits,
             silent: setup.silent,
             watchdog: Watchdog::default(),
             record: Record::new(begin),
         };
         let mut failures = Vec::new();
         for object in &script.given {
-            let made = match found {
+            let made = match is_inherited(object) {
                 true => world.place(object.clone(), &mut watch),
                 false => world.user(Action::Create(object.clone()), &mut watch),
             };
@@ -246,7 +271,12 @@ impl<'a> Stage<'a> {
                 failures.push(failure(format!("given: {} was refused: {why}", named(&object.key()))));
             }
         }
-        if found {
+        if inherits {
+            if !script.given.iter().any(|object| object.kind == Kind::Pod) {
+                // The pods of what was running are there too.
+                world.run_to_rest(limit, &mut watch);
+            }
+            (watch.trace, watch.telling) = (Trace::new(&world), !script.settled);
             world.restart(&mut watch);
         }
         if script.settled {
@@ -260,8 +290,10 @@ impl<'a> Stage<'a> {
         }
         let begin = world.now();
         let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
-        let first = versions(&world);
-        Stage { script, world, watch, begin, limit, first, promoted: Vec::new(), failures }
+        let last = Since { at: begin, recorded: world.recorded().len() };
+        watch.since = last;
+        let (recorded, first, promoted) = (last.recorded, versions(&world), Vec::new());
+        Stage { script, world, watch, begin, recorded, last, limit, first, promoted, failures }
     }
 
     fn play(mut self) -> Life {
@@ -270,6 +302,7 @@ impl<'a> Stage<'a> {
                 break;
             }
             self.act(&entry.verb);
+            self.last = Since { at: self.world.now(), recorded: self.world.recorded().len() };
         }
         let rest = self.come_to_rest();
         self.watch.trace.finish(&self.world);
@@ -307,11 +340,16 @@ impl<'a> Stage<'a> {
                 at <= limit && self.go_to(at)
             }
             Moment::Once(condition) => {
-                let ended = self.world.run_while(limit, &mut self.watch, |world| !condition.holds(world));
+                // The clock alone is no event: it is moved to the time that must have passed at least.
+                let since = self.last;
+                let least = since.at.plus(condition.time_since.unwrap_or(Span::ZERO));
+                let in_time = least <= limit && self.go_to(least);
+                let waits = |world: &World| in_time && !condition.holds(world, since);
+                let ended = self.world.run_while(limit, &mut self.watch, waits);
                 if ended == Some(Rest::AtRest) {
                     self.watch.watchdog.at_rest(&self.world);
                 }
-                let came = ended.is_none() || condition.holds(&self.world);
+                let came = condition.holds(&self.world, since);
                 self.watch.record.note(if came { "wait ok" } else { "wait timed out" });
                 came
             }
@@ -400,22 +438,17 @@ impl<'a> Stage<'a> {
                     .push(wrong(format!("there is no Rollout {rollout} at the end that could be {wanted}")));
             }
         }
-        for never in &then.never {
-            let mut weights = self.watch.trace.weights(&never.rollout);
-            let broken = weights.find(|(weight, _)| never.weight.holds(*weight));
-            if let Some((weight, at)) = broken {
-                self.failures.push(wrong(format!(
-                    "{}: weight was {weight} after {} seconds, which may never be {}",
-                    never.rollout,
-                    at.0 / 1000,
-                    never.weight
-                )));
-            }
+        let beginning = Since { at: self.begin, recorded: self.recorded };
+        for condition in then.holds.iter().filter(|condition| !condition.is_so(&self.world, beginning)) {
+            self.failures.push(wrong(format!("at the end it does not hold: {condition}")));
+        }
+        for (condition, at) in &self.watch.broken {
+            self.failures.push(wrong(format!("{}: it may never be that {condition}", clock(*at))));
         }
     }
 
     fn act(&mut self, verb: &Verb) {
-        let (said, actions) = self.writes(verb);
+        let (said, actions) = (verb.said(), verb.writes(&self.world));
         let word = said.split([' ', ':']).next().unwrap_or("").to_owned();
         let actions = match actions {
             Ok(actions) => actions,
@@ -439,92 +472,21 @@ impl<'a> Stage<'a> {
                 self.world.crash(&mut self.watch);
                 self.world.restart(&mut self.watch);
             }
-            Verb::Fault(fault) => fault.befall(&mut self.world),
+            Verb::UpgradeController(down) => {
+                self.world.crash(&mut self.watch);
+                self.world.restart_later(*down);
+            }
+            Verb::Load { autoscaler, total, per_pod } => {
+                let found = verbs::named(&self.world, &Kind::HorizontalPodAutoscaler, autoscaler);
+                if let Some(key) = found.map(|object| object.key()) {
+                    self.world.set_load(&key, Load { total: *total, per_pod: *per_pod });
+                }
+            }
+            Verb::Fault(fault) => fault.begin(&mut self.world),
             _ => {}
         }
         if !matches!(verb, Verb::Note(_)) {
             self.watch.record.note(format!("{word} {went}"));
-        }
-    }
-
-    /// What a verb says in the trace, and what it writes.
-    fn writes(&self, verb: &Verb) -> (String, Result<Vec<Action>, String>) {
-        let world = &self.world;
-        let rollout =
-            |name: &str| verbs::rollout(world, name).ok_or_else(|| format!("there is no Rollout {name}"));
-        let key = |kind: &Kind, name: &str| {
-            let found = verbs::named(world, kind, name).map(|object| object.key());
-            found.ok_or_else(|| format!("there is no {} {name}", kind.name()))
-        };
-        match verb {
-            Verb::SetImage { rollout: name, container, image } => {
-                let action =
-                    rollout(name).and_then(|o| verbs::set_image(world, o, container.as_deref(), image));
-                (format!("set_image {name} {image}"), action.map(|action| vec![action]))
-            }
-            Verb::Simple(simple, name) => {
-                let actions = rollout(name).map(|object| verbs::simple(*simple, object, world.now()));
-                (format!("{} {name}", simple.name()), actions)
-            }
-            Verb::Undo { rollout: name, to_revision } => {
-                let said = match to_revision {
-                    0 => format!("undo {name}"),
-                    revision => format!("undo {name} to {revision}"),
-                };
-                (
-                    said,
-                    rollout(name)
-                        .and_then(|o| verbs::undo(world, o, *to_revision))
-                        .map(|action| vec![action]),
-                )
-            }
-            Verb::Scale { rollout: name, replicas } => {
-                let action = rollout(name).map(|o| vec![Action::Scale { key: o.key(), replicas: *replicas }]);
-                (format!("scale {name} {replicas}"), action)
-            }
-            Verb::Create(objects) => {
-                let actions = objects.iter().map(|object| Action::Create(object.clone())).collect();
-                (format!("create {}", names(objects)), Ok(actions))
-            }
-            Verb::Apply(objects) => {
-                (format!("apply {}", names(objects)), Ok(objects.iter().map(|o| self.applied(o)).collect()))
-            }
-            Verb::Delete { kind, name } => (
-                format!("delete {} {name}", kind.name()),
-                key(kind, name).map(|key| vec![Action::Delete(key)]),
-            ),
-            Verb::Patch { kind, name, patch, status } => {
-                let part = if *status { Part::Status } else { Part::Main };
-                let action = key(kind, name).map(|key| match patch {
-                    Patch::Merge(patch) => Action::Merge { key, patch: patch.clone(), part },
-                    Patch::Operations(patch) => Action::Operations { key, patch: patch.clone(), part },
-                });
-                (format!("patch {} {name}", kind.name()), action.map(|action| vec![action]))
-            }
-            Verb::Ready { rollout: name, ready, .. } => {
-                let said = if *ready { "ready" } else { "unready" };
-                (format!("{said} {name}"), rollout(name).map(|_| Vec::new()))
-            }
-            Verb::RestartController => ("restart_controller".to_owned(), Ok(Vec::new())),
-            Verb::Fault(fault) => (fault.said(), Ok(Vec::new())),
-            Verb::Note(text) => (format!("note: {text}"), Ok(Vec::new())),
-        }
-    }
-
-    /// Makes the object, or gives the one that is there the new specification and metadata.
-    fn applied(&self, object: &Object) -> Action {
-        match verbs::named(&self.world, &object.kind, &object.meta.name) {
-            None => Action::Create(object.clone()),
-            Some(held) => {
-                let mut object = object.clone();
-                object.meta.namespace.clone_from(&held.meta.namespace);
-                for (key, value) in held.meta.annotations.iter() {
-                    if object.meta.annotations.get(key).is_none() {
-                        object.meta.annotations.set(key, value.clone());
-                    }
-                }
-                Action::Replace(object)
-            }
         }
     }
 
@@ -558,9 +520,4 @@ impl<'a> Stage<'a> {
 
 fn failure(message: String) -> Failure {
     Failure { line: 0, message }
-}
-
-fn names(objects: &[Object]) -> String {
-    let names: Vec<String> = objects.iter().map(|o| format!("{} {}", o.kind.name(), o.meta.name)).collect();
-    names.join(", ")
 }

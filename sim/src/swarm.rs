@@ -40,7 +40,7 @@ impl Case {
     /// What goes wrong, by name; `none` when nothing does.
     pub fn faults(&self) -> Vec<&'static str> {
         let faults = self.script.when.iter().filter_map(|entry| match &entry.verb {
-            Verb::Fault(fault) => Some(fault.name()),
+            Verb::Fault(fault) => Some(fault.effect()),
             _ => None,
         });
         let mut names: Vec<&'static str> = faults.chain(self.pods).collect();

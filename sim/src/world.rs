@@ -13,7 +13,7 @@ mod observe;
 mod user;
 
 pub use config::{
-    CallNumber, FaultRates, Flaps, Interventions, Leak, Millis, PodModel, PodModels, Strike, WorldConfig,
+    FaultRates, Flaps, Interventions, Leak, Millis, NextWrite, PodModel, PodModels, Strike, WorldConfig,
 };
 pub use incarnation::{CallCounts, Incarnation};
 pub use observe::{Chain, Happened, Observer, Watching, Writer};

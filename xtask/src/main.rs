@@ -5,7 +5,9 @@ mod determinism;
 mod image;
 mod manifests;
 mod reference;
+mod scenario_keys;
 mod swarm;
+mod sweep;
 mod test;
 
 use std::process::ExitCode;
@@ -39,8 +41,16 @@ enum Task {
     Reference(reference::Reference),
     /// Builds the program of the image and looks whether it is static. Takes minutes.
     Static,
+    /// Writes the reference of the scenario language to docs/scenario.md.
+    ScenarioKeys {
+        /// Only look whether the page is current.
+        #[arg(long)]
+        check: bool,
+    },
     /// Plays many drawn worlds with faults and checks every invariant. Use an optimised build.
     Swarm(swarm::Swarm),
+    /// Kills the controller after every write of every scenario. Use an optimised build.
+    Sweep(sweep::Sweep),
     /// Runs all tests: unit and property tests, a real control plane, scenarios, stories, generated files.
     Test,
     /// Builds a Kubernetes control plane for tests into target/testenv; with `up`, runs one.
@@ -58,7 +68,9 @@ fn main() -> ExitCode {
         Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),
         Task::Static => image::run(),
+        Task::ScenarioKeys { check } => scenario_keys::run(check),
         Task::Swarm(task) => swarm::run(&task),
+        Task::Sweep(task) => sweep::run(&task),
         Task::Test => test::run(),
         Task::Testenv { instead } => test::testenv(&instead),
     };

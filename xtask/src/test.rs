@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{crds, determinism, manifests, reference};
+use crate::{crds, determinism, manifests, reference, scenario_keys};
 
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
@@ -14,13 +14,16 @@ pub fn run() -> Result<(), String> {
     )?;
     let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
     cargo("twenty thousand drawn worlds with faults", &swarm)?;
+    let sweep = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "sweep"];
+    cargo("every scenario with a crash after every write", &sweep)?;
     println!("== determinism");
     determinism::run(&determinism::Determinism::of_a_test_run())?;
     println!("== stories against the recordings of the incumbent");
     reference::run(&reference::Reference::of_the_repository())?;
     println!("== generated files");
     crds::run(true)?;
-    manifests::run(true)
+    manifests::run(true)?;
+    scenario_keys::run(true)
 }
 
 /// Builds or runs the control plane for tests. It has a program of its own, so that this one needs no Kubernetes client.

@@ -76,7 +76,8 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
-    if active.is_none() || is_new || serves || observed.promote_full == Some(true) {
+    let serves = (is_new || serves) && !draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
+    if active.is_none() || serves || draft.is_promoting_fully() {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -94,7 +95,9 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let abort_delay = replicas::abort_delay(draft);
     replicas::clear_deadlines(draft, abort_delay.is_some());
     if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
-        draft.scale(index, n, false, "the stable version keeps its size");
+        let drained = draft.facts.is_sabotaged(Sabotage::DrainBeforeSwitch)
+            && draft.new_set().is_some_and(|new| new.available() >= n);
+        draft.scale(index, if drained { 0 } else { n }, false, "the stable version keeps its size");
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
@@ -163,8 +166,8 @@ fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn is_fast_tracked(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     let active = active_hash(draft, spec);
     promotion::is_fast_rollback(draft)
-        || draft.observed.promote_full == Some(true)
-        || active.is_empty()
+        || draft.is_promoting_fully()
+        || (active.is_empty() && draft.distinct_stable().is_none())
         || active == *draft.current_hash()
 }
 
@@ -237,7 +240,19 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if replicas::is_halted(draft) {
         return;
     }
-    let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable);
+    // ARGO: the reference takes an active Service without a hash for one that nobody uses yet and gives it to the new
+    // version. If there is a stable version, its users come first (S13). scenarios/races/active_service_edited_by_hand.yaml
+    let lost = active_hash(draft, spec).is_empty();
+    if let Some(stable) = draft.distinct_stable().filter(|_| lost) {
+        if stable.available() >= n.max(1) {
+            let hash = stable.hash().to_owned();
+            switch(draft, &spec.active_service, &hash);
+        }
+        return;
+    }
+    let unguarded = draft.facts.is_sabotaged(Sabotage::SwitchBeforeAvailable)
+        || (draft.facts.is_sabotaged(Sabotage::SwitchAtFirstPod)
+            && draft.new_set().is_some_and(|new| new.available() > 0));
     if !unguarded && (!is_ready(draft, spec) || !draft.new_set().is_some_and(|new| new.is_saturated(n))) {
         draft.because(Reason::WaitingFor("all pods of the new version".into()));
         return;
@@ -255,7 +270,7 @@ fn sync(mut draft: Draft<'_>, spec: &BlueGreen, changed: bool) -> Plan {
     draft.status.step_index = None;
     if changed {
         status::reset(&mut draft);
-    } else if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    } else if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
     }

@@ -23,7 +23,9 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
     services::follow_canary(&mut draft, spec);
-    if !replicas::is_halted(&draft) && !restart::is_counting(&draft) {
+    // ARGO: a pause by hand holds an update, not its abort (S13, L5).
+    let halted = replicas::is_halted(&draft) && !draft.is_aborted();
+    if !halted && !restart::is_counting(&draft) {
         let weight = weight(&draft, spec);
         resize(&mut draft, spec, weight);
     }
@@ -32,8 +34,14 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
 
 /// One pass while the wished number of pods differs from the one the ReplicaSets were scaled for: sizes only.
 pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
+    // The index is still that of the template before: sizes wait until the status is of this one, or a template that
+    // comes together with another number of pods would get all of them at once (S10).
+    if has_changed(&draft, spec) {
+        return sync(draft, spec);
+    }
     // ARGO: a paused Rollout still follows its wished number of pods (Q19), at the share it has reached.
-    let weight = if draft.spec.paused { share_reached(&draft) } else { weight(&draft, spec) };
+    let weight =
+        if draft.spec.paused && !draft.is_aborted() { share_reached(&draft) } else { weight(&draft, spec) };
     if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !restart::is_counting(&draft) {
         resize(&mut draft, spec, weight);
     }
@@ -65,14 +73,16 @@ pub fn current_step(draft: &Draft<'_>, spec: &Canary) -> Option<usize> {
 
 /// The share of the canary that the current step asks for, in hundredths.
 fn weight(draft: &Draft<'_>, spec: &Canary) -> i64 {
-    let everything = draft.observed.promote_full == Some(true)
-        || draft.observed.stable_hash().is_empty()
-        || draft.is_fully_promoted();
+    let everything =
+        draft.is_promoting_fully() || draft.observed.stable_hash().is_empty() || draft.is_fully_promoted();
     if everything {
         return 100;
     }
-    if draft.is_aborted() {
+    if draft.is_aborted() && !draft.facts.is_sabotaged(Sabotage::AbortKeepsPods) {
         return 0;
+    }
+    if draft.facts.is_sabotaged(Sabotage::LastWeightFirst) {
+        return spec.steps.iter().rev().find_map(|step| step.weight).unwrap_or(100);
     }
     match current_step(draft, spec) {
         None => 100,
@@ -92,7 +102,10 @@ fn share_reached(draft: &Draft<'_>) -> i64 {
 }
 
 fn basic(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Basic {
-    let n = draft.n();
+    let mut n = draft.n();
+    if draft.facts.is_sabotaged(Sabotage::SizeFromPods) && !draft.observed.pause_conditions().is_empty() {
+        n = draft.sum(Set::wished);
+    }
     let mut limits = Limits::of_canary(spec, n);
     if draft.facts.is_sabotaged(Sabotage::ScaleDownWithoutBudget) {
         limits.unavailable = n;
@@ -111,12 +124,18 @@ fn basic(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Basic {
 /// makes the arithmetic of surge and missing pods safe.
 fn resize(draft: &mut Draft<'_>, spec: &Canary, weight: i64) {
     replicas::clear_deadlines(draft, false);
-    let Split { canary, stable } = basic(draft, spec, weight).next();
+    let Split { mut canary, stable } = basic(draft, spec, weight).next();
+    if draft.facts.is_sabotaged(Sabotage::AbortStable) && draft.observed.is_aborted() {
+        canary = 0;
+    }
     let because = format!("weight {weight}");
-    if let (Some(index), true) = (draft.stable, draft.stable != draft.new)
-        && draft.scale(index, stable, false, &because)
-    {
-        return;
+    if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
+        if stable == 0 && draft.sets[index].wished() > 0 && !services::hand_over(draft, spec, index) {
+            return;
+        }
+        if draft.scale(index, stable, false, &because) {
+            return;
+        }
     }
     if let Some(index) = draft.new {
         let before = draft.sets[index].wished();
@@ -189,7 +208,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return status::persist(draft);
     }
     let mut index = observed.index().unwrap_or(0);
-    if observed.promote_full == Some(true) || promotion::is_in_rollback_window(&draft) {
+    if draft.is_promoting_fully() || promotion::is_in_rollback_window(&draft) {
         draft.course.pauses_cleared = true;
         draft.course.abort_cleared = true;
         index = count;
@@ -209,7 +228,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     {
         match steps::advance(step, &mut draft, spec) {
             Progress::Done => {
-                index += 1;
+                index += if draft.facts.is_sabotaged(Sabotage::TwoStepsAtOnce) { 2 } else { 1 };
                 draft.course.pauses_removed.push("CanaryPauseStep");
                 let text = steps::text(step);
                 draft.because(crate::plan::Reason::StepDone { index: index - 1, what: text.clone().into() });

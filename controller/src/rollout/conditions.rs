@@ -7,6 +7,7 @@ use tidegate_api::time::{Span, Stamp};
 use super::draft::Draft;
 use super::set::{Deadline, Set};
 use super::{blue_green, canary};
+use crate::sabotage::Sabotage;
 
 /// Sets a condition unless one with the same status and reason is there. Says whether it changed. The condition that
 /// changed last stands at the end; `lastTransitionTime` moves with the status only.
@@ -189,7 +190,7 @@ pub fn summarise(draft: &mut Draft<'_>) {
             let message = format!("{} is progressing.", subject(draft));
             renew(&mut status, "Progressing", "True", "ReplicaSetUpdated", &message, now);
         }
-    } else if !waits_without_limit(draft) && !waits_for_scale_down(draft) && is_timed_out(draft) {
+    } else if !paused && !waits_without_limit(draft) && !waits_for_scale_down(draft) && is_timed_out(draft) {
         let message = format!("{} has timed out progressing.", subject(draft));
         set(&mut status, "Progressing", "False", "ProgressDeadlineExceeded", &message, now);
     }
@@ -204,6 +205,10 @@ pub fn summarise(draft: &mut Draft<'_>) {
         true => ("True", "Rollout has minimum availability"),
         false => ("False", "Rollout does not have minimum availability"),
     };
+    if draft.facts.is_sabotaged(Sabotage::StampedMessage) {
+        let message = format!("{message} at {}", draft.now.0);
+        renew(&mut status, "Available", value, "AvailableReason", &message, now);
+    }
     set(&mut status, "Available", value, "AvailableReason", message, now);
     copy_replica_failure(draft, &mut status);
     draft.status = status;

@@ -150,6 +150,15 @@ impl<'a> Draft<'a> {
         !self.course.abort_cleared && (self.course.abort.is_some() || self.observed.is_aborted())
     }
 
+    /// Whether a full promotion is under way. One that was asked for after an abort was noted overrules it; an abort
+    /// that comes in the middle of a full promotion ends it.
+    // ARGO: the reference lets a full promotion win over every abort, so that nobody can stop it (S15).
+    // scenarios/races/abort_ends_a_full_promotion.yaml
+    pub fn is_promoting_fully(&self) -> bool {
+        let abort_is_news = self.observed.is_aborted() && self.observed.aborted_at.is_none();
+        self.observed.promote_full == Some(true) && !abort_is_news
+    }
+
     /// The revision in the Rollout's annotation; empty when there is none.
     pub fn revision(&self) -> &str {
         &self.revision

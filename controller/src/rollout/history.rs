@@ -2,11 +2,15 @@
 
 use super::draft::{Draft, version_of};
 use crate::plan::{IfRefused, Verb};
+use crate::sabotage::Sabotage;
 
 /// Deletes the oldest revisions beyond `revisionHistoryLimit`. One that still has or wants pods, or whose status is
 /// behind, stays.
 // ARGO: sorted by revision, not by creation time: an old ReplicaSet that was rolled back to is not old (Q11).
 pub fn clean_up(draft: &mut Draft<'_>) {
+    if draft.facts.is_sabotaged(Sabotage::KeepHistory) {
+        return;
+    }
     let mut old: Vec<_> = draft.others();
     old.retain(|i| draft.sets[*i].object().meta.deleting.is_none());
     let Ok(count) = i64::try_from(old.len()) else { return };

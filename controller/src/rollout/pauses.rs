@@ -60,6 +60,9 @@ pub fn settle(draft: &mut Draft<'_>) {
     if aborted {
         draft.status.abort = Some(true);
         draft.status.aborted_at = Some(old.aborted_at.unwrap_or(now));
+        if old.aborted_at.is_none() {
+            draft.status.promote_full = None;
+        }
         return;
     }
     if draft.course.pauses_cleared {
@@ -80,5 +83,9 @@ pub fn settle(draft: &mut Draft<'_>) {
     if !pauses.is_empty() {
         draft.status.pauses = Some(pauses);
         draft.status.controller_pause = Some(controller_pause);
+    } else if controller_pause && draft.course.pauses_removed.is_empty() {
+        // A person resumed while this pass could not act on it: the switch could not happen yet, or there was only time
+        // to change sizes. That is not forgotten (S17).
+        draft.status.controller_pause = Some(true);
     }
 }

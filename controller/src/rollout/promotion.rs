@@ -8,6 +8,7 @@ use super::set::{Deadline, Set};
 use super::workload;
 use crate::names::EXPERIMENT_NAME;
 use crate::plan::Reason;
+use crate::sabotage::Sabotage;
 
 /// Whether the current template is a rollback to a ReplicaSet so recent that no step needs to be repeated.
 pub fn is_in_rollback_window(draft: &Draft<'_>) -> bool {
@@ -63,10 +64,14 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
     }
     let n = draft.n();
     let new = draft.new_set()?;
-    if new.available() < n && !(spec.threshold.is_some() && is_enough(spec.threshold, Some(new.count()), n)) {
+    let unguarded = draft.facts.is_sabotaged(Sabotage::PromoteUnavailable);
+    if new.available() < n
+        && !unguarded
+        && !(spec.threshold.is_some() && is_enough(spec.threshold, Some(new.count()), n))
+    {
         return None;
     }
-    if draft.observed.promote_full == Some(true) {
+    if draft.is_promoting_fully() {
         return Some("Full promotion requested".to_owned());
     }
     if let Some(reason) = fast_rollback_reason(draft) {
@@ -80,13 +85,13 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
 
 /// Why the new version of a blue-green update becomes stable now, if it does.
 pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
-    if is_initial(draft) || draft.status.active().is_empty() {
+    if is_initial(draft) || (draft.status.active().is_empty() && draft.distinct_stable().is_none()) {
         return Some("Initial deploy".to_owned());
     }
     if draft.status.active() != draft.status.current() {
         return None;
     }
-    if draft.observed.promote_full == Some(true) {
+    if draft.is_promoting_fully() {
         return Some("Full promotion requested".to_owned());
     }
     if let Some(reason) = fast_rollback_reason(draft) {
@@ -102,7 +107,7 @@ pub fn promote(draft: &mut Draft<'_>, reason: &str) {
     draft.status.promote_full = None;
     let current = draft.status.current_hash.clone().unwrap_or_default();
     if draft.status.stable_hash() != &*current {
-        let full = draft.observed.promote_full == Some(true);
+        let full = draft.is_promoting_fully();
         let completion = if full { "FastPromoted" } else { "Promoted" };
         let duration = draft.status.duration.get_or_insert_default();
         if duration.completion.is_none() {

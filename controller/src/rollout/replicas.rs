@@ -8,6 +8,7 @@ use super::set::Deadline;
 use crate::edit::Edit;
 use crate::names::{DESIRED_REPLICAS, SCALE_DOWN_DEADLINE};
 use crate::plan::Reason;
+use crate::sabotage::Sabotage;
 
 /// Default of `scaleDownDelaySeconds` and `abortScaleDownDelaySeconds` where they apply, in seconds.
 pub const DEFAULT_DELAY: i64 = 30;
@@ -74,6 +75,7 @@ pub fn delayed_size(
 ) -> i64 {
     let set = draft.sets[index].clone();
     let limit = limit.unwrap_or(i64::MAX);
+    let delay = if draft.facts.is_sabotaged(Sabotage::NoScaleDownDelay) { 0 } else { delay };
     match set.deadline() {
         Deadline::None if set.wished() > 0 && *counted < limit && delay > 0 => {
             *counted += 1;
@@ -121,7 +123,7 @@ pub fn others_by_revision(draft: &Draft<'_>) -> Vec<usize> {
 pub fn drain_others(draft: &mut Draft<'_>, canary: &Canary) -> bool {
     let mut others = draft.others();
     others.retain(|i| draft.sets[*i].wished() > 0);
-    if others.is_empty() {
+    if others.is_empty() || draft.facts.is_sabotaged(Sabotage::KeepSuperseded) {
         return false;
     }
     let n = draft.n();

@@ -6,15 +6,17 @@ use super::draft::Draft;
 use super::scale::Limits;
 use super::set::Set;
 use crate::plan::{Guard, IfRefused, Verb};
+use crate::sabotage::Sabotage;
 use tidegate_api::time::Span;
 
-/// How long to wait before pods that could not be evicted are tried again, in seconds. As in the reference.
-const AGAIN_AFTER: i64 = 30;
+/// How long to wait before pods that could not be evicted are tried again. As in the reference.
+pub const AGAIN_AFTER: Span = Span::seconds(30);
 
-/// Evicts pods that are older than asked for. Says how many evictions are planned.
+/// Evicts pods that are older than asked for. Says how many evictions are planned. A pod that a disruption budget has
+/// just protected is not asked for again at once: the rest of the Rollout may not wait for it.
 pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     let Some(at) = draft.spec.restart_at else { return 0 };
-    if draft.observed.restarted_at == Some(at) {
+    if draft.observed.restarted_at == Some(at) || draft.facts.is_sabotaged(Sabotage::IgnoreRestart) {
         return 0;
     }
     if draft.now <= at.time() {
@@ -31,13 +33,22 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     let available = i64::try_from(pods.iter().filter(|pod| is_available(pod)).count()).unwrap_or(i64::MAX);
     let least = n.max(draft.sum(Set::wished)) - limits.missing(n).max(1);
     let mut may = available - least;
-    let (mut needed, mut evicted) = (0_usize, 0_usize);
+    if draft.facts.is_sabotaged(Sabotage::EvictEverything) {
+        may = available;
+    }
+    let (mut needed, mut evicted, mut protected) = (0_usize, 0_usize, false);
     for pod in pods {
         if pod.meta.created.is_none_or(|created| created >= at) {
             continue;
         }
         needed += 1;
         if may <= 0 || pod.meta.deleting.is_some() {
+            continue;
+        }
+        if draft.facts.protected.contains(&pod.key()) {
+            // It is still one of those that may be missing, so not another one is asked for in its place.
+            protected = true;
+            may -= 1;
             continue;
         }
         let guard = Guard::Identity(pod.meta.uid.clone());
@@ -51,10 +62,10 @@ pub fn restart(draft: &mut Draft<'_>, limits: Limits) -> usize {
     if needed == 0 && settled {
         draft.status.restarted_at = Some(at);
     }
-    if evicted > 0 {
+    if evicted > 0 || protected {
         // A disruption budget may refuse what was planned here. Where nothing could be planned, only a change of the
         // pods can help, and that brings the next look by itself.
-        draft.wake_at(draft.now.plus(Span::seconds(AGAIN_AFTER)), "pods that are still to be restarted");
+        draft.wake_at(draft.now.plus(AGAIN_AFTER), "pods that are still to be restarted");
     }
     evicted
 }

@@ -18,6 +18,7 @@ use super::{claims, conditions};
 use crate::edit::Edit;
 use crate::names::{DESIRED_REPLICAS, HASH_LABEL, NOT_COPIED, REVISION, REVISION_HISTORY};
 use crate::plan::{Guard, IfRefused, Notice, Plan, Verb};
+use crate::sabotage::Sabotage;
 
 /// Finds the current and the stable ReplicaSet among those that belong.
 pub fn find(draft: &mut Draft<'_>) {
@@ -30,6 +31,11 @@ pub fn find(draft: &mut Draft<'_>) {
     };
     let sets = &draft.sets;
     let labelled = |hash: &str| sets.iter().position(|set| !hash.is_empty() && set.hash() == hash);
+    if draft.facts.is_sabotaged(Sabotage::FindByHashOnly) {
+        draft.new = labelled(&draft.hash);
+        draft.stable = labelled(draft.observed.stable_hash());
+        return;
+    }
     draft.new = labelled(&draft.hash)
         .or_else(|| is_observed(draft).then(|| labelled(draft.observed.current())).flatten())
         .or_else(|| {
@@ -110,7 +116,12 @@ fn collide(mut draft: Draft<'_>, name: &str) -> Plan {
 fn new_replica_set(draft: &Draft<'_>, name: &str, revision: i64) -> Object {
     let rollout = draft.rollout();
     let hash = draft.hash.clone();
-    let template = draft.spec.template.clone().unwrap_or_default();
+    let mut template = draft.spec.template.clone().unwrap_or_default();
+    if draft.facts.is_sabotaged(Sabotage::CopyNewestTemplate)
+        && let Some(newest) = draft.sets.last()
+    {
+        template = without_hash_label(&newest.body().template);
+    }
     let mut labels = template.labels.clone();
     labels.set(HASH_LABEL, hash.clone());
     let raw_selector = draft.spec.selector.as_ref().map_or(Value::Null, |selector| (*selector.raw).clone());

@@ -10,6 +10,7 @@ use crate::cache::{Cache, references};
 use crate::edit::Edit;
 use crate::names::{HASH_LABEL, MANAGED_BY};
 use crate::plan::{IfRefused, Plan, Reason, Verb, Write};
+use crate::sabotage::Sabotage;
 use crate::world::Facts;
 
 /// The hash in the selector of a Service; empty when there is none.
@@ -28,6 +29,12 @@ pub fn switch(draft: &mut Draft<'_>, name: &str, hash: &str) {
     let mut edits = vec![Edit::Selector(HASH_LABEL.into(), Some(hash.into()))];
     if !marked {
         edits.push(Edit::Annotation(MANAGED_BY.into(), Some(draft.name().into())));
+    }
+    if draft.facts.is_sabotaged(Sabotage::ReplaceSelector)
+        && let Some(body) = service.service()
+    {
+        let others = body.selector.iter().filter(|(key, _)| &***key != HASH_LABEL);
+        edits.extend(others.map(|(key, _)| Edit::Selector(key.clone(), None)));
     }
     let mut after = (*service).clone();
     for edit in &edits {
@@ -48,7 +55,25 @@ pub fn follow_canary(draft: &mut Draft<'_>, canary: &Canary) {
     ensure(draft, &canary.canary_service, target);
 }
 
-/// Points a Service at a ReplicaSet that has available pods; before the first adoption all of them must be.
+/// Takes the stable Service away from a ReplicaSet that is about to lose its last pods. Says whether it may.
+// ARGO: the reference takes the last pods of the old version away and moves the stable Service in a later pass, so that
+// its users find nobody in between (S8). scenarios/canary/services_follow_their_versions.yaml
+pub fn hand_over(draft: &mut Draft<'_>, canary: &Canary, from: usize) -> bool {
+    let name = canary.stable_service.clone();
+    let selects = draft.services.get(&name).is_some_and(|s| selected_hash(s) == draft.sets[from].hash());
+    if !selects {
+        return true;
+    }
+    let Some(new) = draft.new_set().filter(|new| new.available() > 0) else {
+        draft.because(Reason::WaitingFor(format!("new pods for the users of Service {name}").into()));
+        return false;
+    };
+    let hash = new.hash().to_owned();
+    switch(draft, &name, &hash);
+    true
+}
+
+/// Points a Service at a ReplicaSet that has available pods and is to keep some; before the first adoption all of them must be.
 fn ensure(draft: &mut Draft<'_>, name: &Text, target: Option<usize>) {
     let Some(service) = draft.services.get(name).filter(|_| !name.is_empty()).cloned() else { return };
     let Some(set) = target.map(|i| draft.sets[i].clone()) else { return };
@@ -56,7 +81,7 @@ fn ensure(draft: &mut Draft<'_>, name: &Text, target: Option<usize>) {
         return;
     }
     let adopted = service.meta.annotations.get(MANAGED_BY).is_some();
-    if set.available() == 0 || (!adopted && !set.is_fully_available()) {
+    if set.available() == 0 || set.wished() == 0 || (!adopted && !set.is_fully_available()) {
         draft.because(Reason::WaitingFor(
             format!("pods of {} before Service {name} moves", set.name()).into(),
         ));

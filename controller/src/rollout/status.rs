@@ -14,6 +14,7 @@ use super::set::Set;
 use super::{blue_green, conditions, duration, pauses};
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{Plan, Reason};
+use crate::sabotage::Sabotage;
 use crate::world::{Facts, RolloutWorld};
 
 /// Everything that is wrong with the Rollout, in the order in which the reference would find it.
@@ -27,7 +28,7 @@ pub fn problems(draft: &Draft<'_>) -> Vec<Problem> {
         problems.extend(validate::template_problems(template, selector));
     }
     problems.extend(checked.problems.iter().cloned());
-    if problems.is_empty() {
+    if problems.is_empty() && !draft.facts.is_sabotaged(Sabotage::ShareServices) {
         let labels = draft.spec.template.as_ref().map(|t| t.labels.clone()).unwrap_or_default();
         let service = |name: &str| draft.services.get(name).cloned();
         problems.extend(validate::service_problems(draft.name(), &draft.spec, &labels, &service));
@@ -84,7 +85,10 @@ pub fn count_active(draft: &mut Draft<'_>, active: &str) {
     };
     draft.status.ready = Some(ready);
     draft.status.available = Some(available);
-    draft.status.hpa = Some(actual);
+    draft.status.hpa = match draft.facts.is_sabotaged(Sabotage::CountEveryVersion) {
+        true => Some(all.2),
+        false => Some(actual),
+    };
     draft.status.selector = selector.map(Text::from);
 }
 
@@ -116,7 +120,10 @@ pub fn reset(draft: &mut Draft<'_>) {
 
 /// Completes the status and ends the pass.
 pub fn persist(mut draft: Draft<'_>) -> Plan {
-    draft.status.observed_generation = Some(draft.rollout().meta.generation.to_string().into());
+    draft.status.observed_generation = match draft.facts.is_sabotaged(Sabotage::ForgetObservedGeneration) {
+        true => draft.observed.observed_generation.clone(),
+        false => Some(draft.rollout().meta.generation.to_string().into()),
+    };
     draft.status.workload_generation = match &draft.spec.workload_ref {
         Some(_) => draft.rollout().meta.annotations.get(WORKLOAD_GENERATION).cloned(),
         None => None,

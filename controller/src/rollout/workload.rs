@@ -9,9 +9,11 @@ use tidegate_api::object::{Body, Object, Selector, Template};
 use tidegate_api::spec::{Spec, WorkloadRef, WorkloadScaleDown};
 
 use super::draft::Draft;
+use super::set::Set;
 use crate::edit::Edit;
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{IfRefused, Reason};
+use crate::sabotage::Sabotage;
 use crate::world::RolloutWorld;
 use std::sync::Arc;
 
@@ -97,17 +99,22 @@ pub fn retire_on_success(draft: &mut Draft<'_>) {
 pub fn retire_progressively(draft: &mut Draft<'_>, wished: i64, target: i64) {
     let progressively = WorkloadScaleDown::Progressively;
     if draft.spec.workload_ref.as_ref().is_none_or(|r| r.scale_down != progressively)
-        || draft.new_set().and_then(super::set::Set::revision) != Some(1)
+        || draft.new_set().and_then(Set::revision) != Some(1)
     {
         return;
     }
-    let ready = draft.observed.ready.unwrap_or(0);
+    // The stored status may be older than the pods' troubles: what it counts must be there still (S25).
+    let ready = draft.observed.ready.unwrap_or(0).min(draft.sum(Set::available));
     if draft.observed.phase.as_deref() == Some("Healthy") {
         scale_workload(draft, 0, IfRefused::GoOn);
     } else if let Some(n) = draft.spec.replicas
         && (ready > 0 || wished > target)
     {
-        scale_workload(draft, (n - ready).max(0), IfRefused::GoOn);
+        let left = match draft.facts.is_sabotaged(Sabotage::RetireWorkloadEarly) {
+            true => 0,
+            false => (n - ready).max(0),
+        };
+        scale_workload(draft, left, IfRefused::GoOn);
     }
 }
 

@@ -20,7 +20,8 @@ pub fn advance(pause: &Pause, draft: &mut Draft<'_>) -> Progress {
     let observed = draft.observed.clone();
     let condition = observed.pause_conditions().iter().find(|p| p.reason.as_deref() == Some(REASON));
     let Some(condition) = condition else {
-        if observed.controller_pause == Some(true) {
+        let forgets = draft.facts.is_sabotaged(Sabotage::ForgetResume);
+        if observed.controller_pause == Some(true) && !forgets {
             return Progress::Done;
         }
         if draft.scaled {
@@ -36,6 +37,9 @@ pub fn advance(pause: &Pause, draft: &mut Draft<'_>) -> Progress {
             let end = condition.start.unwrap_or(draft.stamp()).plus_seconds(*seconds).time();
             if draft.now > end {
                 return Progress::Done;
+            }
+            if draft.facts.is_sabotaged(Sabotage::NoAlarm) {
+                return Progress::Holding("somebody to look".to_owned());
             }
             draft.wake_at(end.plus(Span::millis(1)), "the pause");
             Progress::Holding("the pause to end".to_owned())

@@ -4,7 +4,8 @@ use super::view::{View, Views, owner};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant. A later full promotion, and a rollback window in the manifest, are the user's own wish.
+/// The invariant. A full promotion of an update that was aborted already, and a rollback window in the manifest, are the
+/// user's own wish.
 #[derive(Default)]
 pub struct AbortWins(Views);
 
@@ -17,7 +18,7 @@ impl Invariant for AbortWins {
         self.0.note(world, what);
         if let Some((before, after, _)) = rewritten(what) {
             let (old, new) = (&before.status, &after.status);
-            let excused = old.promote_full == Some(true)
+            let excused = (old.promote_full == Some(true) && old.aborted_at.is_some())
                 || old.current() != new.current()
                 || old.step_hash != new.step_hash
                 || old.stable_hash() == old.current()
@@ -55,7 +56,7 @@ impl Invariant for AbortWins {
                 && is_new
                 && status.current() != status.stable_hash()
                 && !status.stable_hash().is_empty()
-                && status.promote_full != Some(true)
+                && !(status.promote_full == Some(true) && status.aborted_at.is_some())
                 && body.spec.spec().rollback_window <= 0
                 && status.observed_generation.as_deref() == Some(&*view.rollout.meta.generation.to_string())
         };

@@ -1,14 +1,12 @@
 //! S4: writes of the controller keep within what may surge and what may be missing.
 
-use tidegate_api::object::{Key, Kind};
 use tidegate_controller::rollout::scale::Limits;
-use tidegate_controller::rollout::services::selected_hash;
 
 use super::view::{View, Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant.
+/// The invariant, for canaries: blue-green may have both versions whole, and S3 keeps the one that serves.
 #[derive(Default)]
 pub struct Budgets(Views);
 
@@ -30,7 +28,7 @@ impl Invariant for Budgets {
         }
         let views: Vec<View> = self.0.of(*call).cloned().chain(View::of_truth(world, &key)).collect();
         let verdicts: Option<Vec<String>> =
-            views.iter().map(|view| wrong(world, view, &after.meta.name, from, to)).collect();
+            views.iter().map(|view| wrong(view, &after.meta.name, from, to)).collect();
         match verdicts.as_deref() {
             Some([.., last]) => Err(Violation::new(self.name(), world, last.clone())),
             _ => Ok(()),
@@ -39,7 +37,7 @@ impl Invariant for Budgets {
 }
 
 /// What is wrong with the new size by this view, if anything.
-fn wrong(world: &World, view: &View, name: &str, from: i64, to: i64) -> Option<String> {
+fn wrong(view: &View, name: &str, from: i64, to: i64) -> Option<String> {
     let spec = view.spec()?;
     let n = view.n();
     let wished = |seen: &super::view::Seen| if seen.set.name() == name { to } else { seen.set.wished() };
@@ -62,10 +60,5 @@ fn wrong(world: &World, view: &View, name: &str, from: i64, to: i64) -> Option<S
             format!("{name} from {from} to {to}: {after} available pods stay, at least {least} must")
         });
     }
-    // Blue-green: the size of the set that users reach is not touched below the wished number.
-    let service = spec.blue_green().map(|spec| spec.active_service.clone())?;
-    let key = Key::new(Kind::Service, view.rollout.meta.namespace.clone(), service);
-    let active = view.of_hash(selected_hash(world.get(&key)?))?;
-    (active.set.name() == name && to < from && active.kept(to) < n.min(active.kept(from)))
-        .then(|| format!("{name} from {from} to {to}: the active version of {n} shrinks"))
+    None
 }

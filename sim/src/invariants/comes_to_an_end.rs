@@ -1,6 +1,7 @@
 //! L1: at rest a Rollout is done, waits for a person, or says what is wrong.
 
-use tidegate_api::object::Kind;
+use tidegate_api::object::{Kind, RolloutBody};
+use tidegate_api::spec::{Pause, StepKind};
 
 use super::{Invariant, Violation};
 use crate::world::World;
@@ -17,7 +18,8 @@ impl Invariant for ComesToAnEnd {
         for rollout in world.store().of_kind(&Kind::Rollout) {
             let Some(status) = rollout.rollout().map(|body| &body.status) else { continue };
             let ended = match status.phase.as_deref() {
-                Some("Healthy" | "Paused") => true,
+                Some("Healthy") => true,
+                Some("Paused") => rollout.rollout().is_some_and(waits_for_somebody),
                 Some("Degraded") => status.message.as_deref().is_some_and(|message| !message.is_empty()),
                 _ => false,
             };
@@ -28,5 +30,22 @@ impl Invariant for ComesToAnEnd {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a pause is one that time does not end. One that should have ended is no rest.
+fn waits_for_somebody(body: &RolloutBody) -> bool {
+    let (spec, status) = (body.spec.spec(), &body.status);
+    if spec.paused || status.condition("InvalidSpec").is_some() {
+        return true;
+    }
+    match (spec.canary(), spec.blue_green()) {
+        (Some(canary), _) => {
+            let index = usize::try_from(status.index().unwrap_or(0)).unwrap_or(0);
+            let step = canary.steps.get(index).map(|step| &step.kind);
+            !matches!(step, Some(StepKind::Pause(Pause::Seconds(..))))
+        }
+        (_, Some(blue_green)) => !blue_green.auto_promotion,
+        _ => true,
     }
 }

@@ -4,18 +4,33 @@
 //! only when the write is wrong both by the truth and by what the controller could know when it decided: pods that die
 //! and watches that lag are nobody's fault.
 
+mod abort_completes;
 mod abort_of_nothing_is_nothing;
 mod abort_wins;
 mod budgets;
+mod capacity_before_traffic;
+mod clear_ownership;
 mod comes_to_an_end;
+mod commands_work;
+mod delays_are_kept;
+mod foreign_data_is_kept;
+mod history_is_bounded;
+mod intent_is_kept;
+mod migration;
+mod no_destruction;
+mod no_early_exposure;
 mod no_uninvited_rollout;
+mod one_budget;
 mod pauses_are_kept;
+mod promotion_gate;
 mod quiet_when_done;
+mod scale_at_any_time;
 mod scaler_reads_the_truth;
 mod services_have_pods;
 mod status_is_true;
 mod step_discipline;
 mod superseded_goes;
+mod traffic_before_scale_down;
 mod version_truth;
 mod view;
 
@@ -68,22 +83,37 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every invariant, fresh.
+/// Every invariant, fresh. The more special ones come first: where one write breaks two, theirs is the better name.
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
+        Box::new(clear_ownership::ClearOwnership),
+        Box::new(abort_of_nothing_is_nothing::AbortOfNothingIsNothing),
+        Box::<abort_wins::AbortWins>::default(),
         Box::<services_have_pods::ServicesHavePods>::default(),
+        Box::<no_destruction::NoDestruction>::default(),
+        Box::<capacity_before_traffic::CapacityBeforeTraffic>::default(),
+        Box::<traffic_before_scale_down::TrafficBeforeScaleDown>::default(),
+        Box::<delays_are_kept::DelaysAreKept>::default(),
+        Box::<no_early_exposure::NoEarlyExposure>::default(),
         Box::<budgets::Budgets>::default(),
+        Box::<one_budget::OneBudget>::default(),
+        Box::new(foreign_data_is_kept::ForeignDataIsKept),
         Box::new(step_discipline::StepDiscipline),
         Box::new(pauses_are_kept::PausesAreKept),
-        Box::<abort_wins::AbortWins>::default(),
-        Box::new(abort_of_nothing_is_nothing::AbortOfNothingIsNothing),
-        Box::<no_uninvited_rollout::NoUninvitedRollout>::default(),
+        Box::<promotion_gate::PromotionGate>::default(),
+        Box::<intent_is_kept::IntentIsKept>::default(),
         Box::<version_truth::VersionTruth>::default(),
-        Box::new(status_is_true::StatusIsTrue),
+        Box::<no_uninvited_rollout::NoUninvitedRollout>::default(),
+        Box::<status_is_true::StatusIsTrue>::default(),
         Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
+        Box::<migration::Migration>::default(),
+        Box::new(abort_completes::AbortCompletes),
+        Box::new(superseded_goes::SupersededGoes),
+        Box::new(scale_at_any_time::ScaleAtAnyTime),
+        Box::new(history_is_bounded::HistoryIsBounded),
+        Box::<commands_work::CommandsWork>::default(),
         Box::new(comes_to_an_end::ComesToAnEnd),
         Box::<quiet_when_done::QuietWhenDone>::default(),
-        Box::new(superseded_goes::SupersededGoes),
     ]
 }
 

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use tidegate_api::object::{Body, Key, Kind, Object, Template};
+use tidegate_api::schema;
+
+use tidegate_controller::names::HASH_LABEL;
 
 use super::view::owner;
 use super::{Invariant, Violation};
@@ -23,6 +26,10 @@ fn template(object: &Object) -> Option<Template> {
     }
 }
 
+fn has_a_version(object: &Object) -> bool {
+    object.rollout().is_some_and(|body| !body.status.current().is_empty())
+}
+
 impl Invariant for NoUninvitedRollout {
     fn name(&self) -> &'static str {
         "S18"
@@ -33,6 +40,10 @@ impl Invariant for NoUninvitedRollout {
         match (by, before, after) {
             (Writer::Controller, None, Some(made)) if made.kind == Kind::ReplicaSet => {
                 let Some(key) = owner(made) else { return Ok(()) };
+                if let Some(twin) = twin(world, made) {
+                    let message = format!("ReplicaSet {} is made though {twin} runs that", made.meta.name);
+                    return Err(Violation::new(self.name(), world, message));
+                }
                 let left = self.invited.entry(key).or_default();
                 *left -= 1;
                 if *left < 0 {
@@ -42,12 +53,8 @@ impl Invariant for NoUninvitedRollout {
                 }
             }
             (Writer::Controller, ..) => {}
-            // What was there before has its ReplicaSets already.
-            (Writer::Beginning, None, Some(found)) if found.kind == Kind::ReplicaSet => {
-                if let Some(key) = owner(found) {
-                    self.invited.insert(key, 0);
-                }
-            }
+            // An earlier controller has answered this invitation.
+            (Writer::Beginning, _, Some(after)) if has_a_version(after) => {}
             (_, before, Some(after)) => {
                 if before.is_some_and(|before| template(before) == template(after)) {
                     return Ok(());
@@ -72,4 +79,23 @@ impl Invariant for NoUninvitedRollout {
         }
         Ok(())
     }
+}
+
+/// Another ReplicaSet of the same Rollout that means the same, whatever its hash.
+fn twin(world: &World, made: &Object) -> Option<String> {
+    let uid = &made.meta.controller()?.uid;
+    let bare = |object: &Object| {
+        let template = object.replica_set()?.template.with(|t| {
+            t.labels.remove(HASH_LABEL);
+        });
+        Some(template.to_value())
+    };
+    let wanted = bare(made)?;
+    let is_twin = |set: &&std::sync::Arc<Object>| {
+        set.meta.name != made.meta.name
+            && set.meta.deleting.is_none()
+            && bare(set).is_some_and(|held| schema::same_template(&held, &wanted))
+    };
+    let mut sets = world.store().owned_by(uid, &Kind::ReplicaSet);
+    sets.find(is_twin).map(|set| set.meta.name.to_string())
 }

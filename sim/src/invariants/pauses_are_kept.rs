@@ -17,12 +17,16 @@ impl Invariant for PausesAreKept {
         let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
         let spec = before.spec.spec();
         let Some(canary) = spec.canary() else { return blue_green(self.name(), world, before, after) };
+        // A first deployment has nothing to compare itself with: S14 lets it become stable at once, without a step. So
+        // the only move there is goes to the end.
+        let count = i64::try_from(canary.steps.len()).unwrap_or(i64::MAX);
+        let first = before.status.stable_hash().is_empty() && after.status.index() == Some(count);
         // Ends of a pause that somebody asked for, or that come with another version.
         let excused = is_another_epoch(before, after)
             || before.status.promote_full == Some(true)
             || after.status.is_aborted()
             || spec.rollback_window > 0
-            || before.status.stable_hash().is_empty()
+            || first
             || before.status.stable_hash() == before.status.current();
         let from = before.status.index().unwrap_or(0);
         let moves = after.status.index().unwrap_or(0) > from;

@@ -3,10 +3,15 @@
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
+/// Writes within one second that nobody else's write asked for. More than any plan of a few passes has.
+const MOST: u32 = 60;
+
 /// The invariant.
 #[derive(Default)]
 pub struct QuietWhenDone {
     rests: bool,
+    /// The second, and the writes of the controller in it since anybody else wrote.
+    since: (i64, u32),
 }
 
 impl Invariant for QuietWhenDone {
@@ -25,6 +30,16 @@ impl Invariant for QuietWhenDone {
             ));
         }
         self.rests = false;
+        let second = world.now().stamp().0;
+        let count = if *by != Writer::Controller || self.since.0 != second { 0 } else { self.since.1 + 1 };
+        self.since = (second, count);
+        if count > MOST {
+            return Err(Violation::new(
+                self.name(),
+                world,
+                "the controller writes for ever, and nobody else does",
+            ));
+        }
         Ok(())
     }
 

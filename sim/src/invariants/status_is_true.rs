@@ -1,10 +1,12 @@
 //! S23: what the status says is so.
 
+use super::view::{View, Views};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World};
 
 /// The invariant, for the phases that people wait for.
-pub struct StatusIsTrue;
+#[derive(Default)]
+pub struct StatusIsTrue(Views);
 
 impl Invariant for StatusIsTrue {
     fn name(&self) -> &'static str {
@@ -12,16 +14,28 @@ impl Invariant for StatusIsTrue {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        self.0.note(world, what);
         let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
         let (old, status) = (&before.status, &after.status);
         let wrong = |message: String| Err(Violation::new(self.name(), world, message));
         if old == status {
             return Ok(());
         }
+        let generation = object.meta.generation.to_string();
+        let expired = |status: &tidegate_api::object::RolloutStatus| {
+            let progressing = status.condition("Progressing").and_then(|c| c.reason.clone());
+            progressing.as_deref() == Some("ProgressDeadlineExceeded")
+        };
+        if expired(status)
+            && !expired(old)
+            && (!status.pause_conditions().is_empty() || after.spec.spec().paused)
+        {
+            return wrong("a deadline ends in a pause".to_owned());
+        }
         match status.phase.as_deref() {
             Some("Healthy") => {
-                let generation = object.meta.generation.to_string();
-                // Whoever reads an older generation knows that the phase is of then.
+                // Whoever reads an older generation knows that the phase is of then; S23 forbids only to become
+                // Healthy by what was computed from it.
                 if status.observed_generation.as_deref() != Some(&*generation) {
                     if old.phase == status.phase {
                         return Ok(());
@@ -45,10 +59,22 @@ impl Invariant for StatusIsTrue {
                         status.updated, status.available
                     ));
                 }
+                let is_so = |view: &View| {
+                    view.of_hash(status.current()).is_some_and(|seen| seen.available >= view.n())
+                };
+                let key = object.key();
+                let truth = View::of_truth(world, &key);
+                let known = truth.as_ref().is_some_and(is_so) || self.0.about(&key).any(is_so);
+                if old.phase != status.phase && n > 0 && !known {
+                    return wrong(format!("becomes Healthy without {n} available pods"));
+                }
             }
-            // A phase that is only carried over beside another field is of the last full pass.
+            // The status stands beside the generation it was computed from. Where that is not the latest one (a person
+            // resumed and changed the template at once), a phase that is only carried over beside another field
+            // claims nothing of now; S23 asks for a cause of each change of phase, and there is none yet.
             Some("Paused")
-                if old.phase != status.phase
+                if (old.phase != status.phase
+                    || status.observed_generation.as_deref() == Some(&*generation))
                     && status.pause_conditions().is_empty()
                     && !after.spec.spec().paused =>
             {

@@ -13,6 +13,13 @@ impl Invariant for StepDiscipline {
 
     fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
         let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
+        let count = after.spec.spec().canary().map_or(0, |canary| canary.steps.len());
+        let end = i64::try_from(count).unwrap_or(i64::MAX);
+        let begins = before.status.current() != after.status.current() && !before.status.current().is_empty();
+        if begins && after.status.index().is_some_and(|index| index != 0 && index != end) {
+            let message = format!("a new version begins at step {:?}", after.status.index());
+            return Err(Violation::new(self.name(), world, message));
+        }
         let (Some(from), Some(to)) = (before.status.index(), after.status.index()) else { return Ok(()) };
         if is_another_epoch(before, after) || before.status.is_aborted() || after.status.is_aborted() {
             return Ok(());

@@ -6,7 +6,7 @@ use super::view::View;
 use super::{Invariant, Violation};
 use crate::world::World;
 
-/// The invariant. A Rollout that the user paused, or that is Degraded, may still need its old pods.
+/// The invariant. A Rollout that the user paused, or whose new pods do not come, may still need its old ones.
 pub struct SupersededGoes;
 
 impl Invariant for SupersededGoes {
@@ -19,7 +19,8 @@ impl Invariant for SupersededGoes {
             let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
             let Some(body) = rollout.rollout() else { continue };
             let status = &body.status;
-            if body.spec.spec().paused || status.phase.as_deref() == Some("Degraded") {
+            let missing = truth.sets.iter().any(|seen| seen.available < seen.set.wished());
+            if body.spec.spec().paused || (missing && status.phase.as_deref() == Some("Degraded")) {
                 continue;
             }
             // A version that was superseded right after its switch still serves until the next switch.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tidegate_api::object::{Body, Kind};
 use tidegate_controller::rollout::set::Set;
 
-use super::view::owner;
+use super::view::{Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -14,6 +14,7 @@ use crate::world::{Happened, World, Writer};
 /// are added on the way.
 #[derive(Default)]
 pub struct VersionTruth {
+    views: Views,
     asked: BTreeMap<Kind, BTreeSet<String>>,
 }
 
@@ -28,7 +29,8 @@ impl Invariant for VersionTruth {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        let Happened::Stored { by, before, after: Some(after), .. } = what else { return Ok(()) };
+        self.views.note(world, what);
+        let Happened::Stored { by, before, after: Some(after), call } = what else { return Ok(()) };
         let asked = match &after.body {
             Body::Rollout(body) if *by != Writer::Controller => body.spec.spec().template.as_ref(),
             Body::Deployment(body) if *by != Writer::Controller => Some(&body.template),
@@ -43,6 +45,17 @@ impl Invariant for VersionTruth {
             return Ok(());
         };
         let runs = containers(&set.template.spec);
+        // What the Rollout says now, or said when this was decided.
+        let latest = self.views.of(*call).map(|view| view.rollout.clone());
+        let truth = owner(after).and_then(|key| world.get(&key).cloned());
+        let mut wishes = latest
+            .chain(truth)
+            .filter_map(|rollout| Some(containers(&rollout.rollout()?.spec.spec().template.as_ref()?.spec)))
+            .peekable();
+        if wishes.peek().is_some() && !wishes.any(|wish| wish == runs) {
+            let message = format!("ReplicaSet {} runs {runs}, which is no longer asked for", after.meta.name);
+            return Err(Violation::new(self.name(), world, message));
+        }
         if !self.asked.get(&Kind::Rollout).is_some_and(|asked| asked.contains(&runs)) {
             let message = format!("ReplicaSet {} runs {runs} which nobody asked for", after.meta.name);
             return Err(Violation::new(self.name(), world, message));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::spec::Spec;
+use tidegate_controller::plan::Verb;
 use tidegate_controller::rollout::set::Set;
 use tidegate_controller::seams::{ApiCall, CallId};
 
@@ -61,6 +62,22 @@ impl View {
         Some(View { rollout, sets })
     }
 
+    /// What the controller knows now, with pods counted one by one.
+    pub fn of_cached_pods(world: &World, key: &Key) -> Option<View> {
+        let cache = world.controller()?.manager.cache();
+        let mut view = View::of_cache(world, key)?;
+        let now = world.now().stamp();
+        for seen in &mut view.sets {
+            let wait = seen.set.body().min_ready_seconds.unwrap_or(0);
+            let pods = cache.owned_by(&seen.set.object().meta.uid, Kind::Pod);
+            let fit = |pod: &&Arc<Object>| {
+                pod.meta.deleting.is_none() && pod.pod().is_some_and(|body| body.is_available(wait, now))
+            };
+            seen.available = i64::try_from(pods.filter(fit).count()).unwrap_or(i64::MAX);
+        }
+        Some(view)
+    }
+
     pub fn spec(&self) -> Option<&Spec> {
         self.rollout.rollout().map(|body| body.spec.spec())
     }
@@ -86,7 +103,11 @@ pub struct Views {
 impl Views {
     pub fn note(&mut self, world: &World, what: &Happened<'_>) {
         let Happened::Started(id, ApiCall::Write { key, verb, .. }) = what else { return };
-        let Some(rollout) = rollout_of(world, key) else { return };
+        let made = match verb {
+            Verb::Create(object) => owner(object),
+            _ => None,
+        };
+        let Some(rollout) = made.or_else(|| rollout_of(world, key)) else { return };
         if let Some(mut view) = View::of_cache(world, &rollout) {
             let plan = world.controller().and_then(|controller| controller.manager.last_plan(&rollout));
             let first = plan.and_then(|plan| plan.writes.first());
@@ -105,6 +126,11 @@ impl Views {
         }
     }
 
+    /// All recent views of a Rollout: those of its latest passes.
+    pub fn about(&self, rollout: &Key) -> impl Iterator<Item = &View> {
+        self.recent.iter().map(|(_, view)| view).filter(move |view| view.rollout.key() == *rollout)
+    }
+
     pub fn of(&self, call: Option<CallId>) -> impl Iterator<Item = &View> {
         self.recent.iter().filter(move |(id, _)| Some(*id) == call).map(|(_, view)| view)
     }
@@ -115,6 +141,13 @@ pub fn rollout_of(world: &World, key: &Key) -> Option<Key> {
     match key.kind {
         Kind::Rollout => Some(key.clone()),
         Kind::ReplicaSet => owner(world.get(key)?),
+        Kind::Deployment => {
+            let refers = |object: &&Arc<Object>| {
+                let reference = object.rollout().and_then(|body| body.spec.spec().workload_ref.as_ref());
+                reference.is_some_and(|reference| reference.name == key.name)
+            };
+            world.store().in_namespace(&Kind::Rollout, &key.namespace).find(refers).map(|object| object.key())
+        }
         Kind::Service => {
             let names = |object: &&Arc<Object>| service_names(object).contains(&&*key.name);
             world.store().in_namespace(&Kind::Rollout, &key.namespace).find(names).map(|object| object.key())

@@ -1,6 +1,11 @@
 //! Whether what a scenario waits for holds.
 
-use super::{Bound, Compare, Condition};
+use std::fmt;
+
+use serde_json::Value;
+use tidegate_api::object::Object;
+
+use super::{Bound, Compare, Condition, EventCondition, ObjectCondition, Since, StatusCondition, verbs};
 use crate::trace::view::View;
 use crate::world::World;
 
@@ -49,24 +54,39 @@ impl std::fmt::Display for Bound {
 }
 
 impl Condition {
-    /// Whether all of it holds now. A status that was computed from an older specification does not count: it says
-    /// nothing about what the user did since.
-    pub fn holds(&self, world: &World) -> bool {
-        let Some(object) = super::verbs::rollout(world, &self.rollout) else { return false };
+    /// Whether all of it holds now, by a status that the controller has computed from the present specification: an
+    /// older one says nothing about what the user did since.
+    pub fn holds(&self, world: &World, since: Since) -> bool {
+        if let Some(name) = &self.rollout {
+            let status = verbs::rollout(world, name).and_then(|object| Some((object, object.rollout()?)));
+            let Some((object, body)) = status else { return false };
+            let observed =
+                body.status.observed_generation.as_deref().and_then(|text| text.parse::<i64>().ok());
+            if observed.is_none_or(|observed| observed < object.meta.generation) {
+                return false;
+            }
+        }
+        self.is_so(world, since)
+    }
+
+    /// Whether all of it is so now, by whatever the status says.
+    pub fn is_so(&self, world: &World, since: Since) -> bool {
+        let rollout = self.rollout.as_ref().map(|name| verbs::rollout(world, name));
+        self.time_since.is_none_or(|span| world.now().since(since.at) >= span)
+            && self.event.as_ref().is_none_or(|event| event.is_so(world, since))
+            && self.object.as_ref().is_none_or(|object| object.is_so(world))
+            && rollout.is_none_or(|found| found.is_some_and(|object| self.is_so_of(world, object)))
+    }
+
+    fn is_so_of(&self, world: &World, object: &Object) -> bool {
         let Some(body) = object.rollout() else { return false };
         let status = &body.status;
-        let observed = status.observed_generation.as_deref().and_then(|text| text.parse().ok());
-        if observed.is_some_and(|observed: i64| observed < object.meta.generation) || observed.is_none() {
-            return false;
-        }
-        let says = |wish: &Option<String>, is: Option<&str>| wish.as_deref().is_none_or(|w| is == Some(w));
-        let plain = says(&self.phase, status.phase.as_deref())
-            && self.step.is_none_or(|step| status.index() == Some(step))
-            && self
-                .message
-                .as_deref()
-                .is_none_or(|part| status.message.as_deref().is_some_and(|all| all.contains(part)));
-        if !plain {
+        let plain = self.phase.is_none() || self.phase.as_deref() == status.phase.as_deref();
+        if !plain
+            || self.step.is_some_and(|step| status.index() != Some(step))
+            || !contains(self.message.as_deref(), status.message.as_deref())
+            || self.condition.as_ref().is_some_and(|condition| !condition.is_so(object))
+        {
             return false;
         }
         if self.weight.is_none() && self.replicas.is_empty() && self.healthy_pods.is_none() {
@@ -76,31 +96,113 @@ impl Condition {
         let pods =
             |revision: i64| view.sets.iter().filter(|s| s.revision == revision).map(|s| s.pods).sum::<i64>();
         self.weight.is_none_or(|bound| bound.holds(view.weight))
-            && self.replicas.iter().all(|(revision, count)| pods(*revision) == *count)
+            && self.replicas.iter().all(|(revision, bound)| bound.holds(pods(*revision)))
             && self.healthy_pods.is_none_or(|bound| bound.holds(view.sets.iter().map(|s| s.ready).sum()))
     }
 }
 
-impl std::fmt::Display for Condition {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", self.rollout)?;
-        if let Some(phase) = &self.phase {
-            write!(out, " {phase}")?;
+fn contains(part: Option<&str>, all: Option<&str>) -> bool {
+    part.is_none_or(|part| all.is_some_and(|all| all.contains(part)))
+}
+
+impl StatusCondition {
+    fn is_so(&self, rollout: &Object) -> bool {
+        let document = rollout.to_value();
+        let all = document.pointer("/status/conditions").and_then(Value::as_array);
+        let says = |found: &Value, key: &str, wish: &Option<String>| {
+            wish.as_deref().is_none_or(|wish| found[key] == wish)
+        };
+        all.into_iter().flatten().any(|found| {
+            found["type"] == self.kind.as_str()
+                && says(found, "status", &self.status)
+                && says(found, "reason", &self.reason)
+                && contains(self.message.as_deref(), found["message"].as_str())
+        })
+    }
+}
+
+impl ObjectCondition {
+    fn is_so(&self, world: &World) -> bool {
+        let mut found = self.target.all(world);
+        if let Some(bound) = self.count {
+            return bound.holds(i64::try_from(found.count()).unwrap_or(i64::MAX));
         }
-        if let Some(step) = self.step {
-            write!(out, " at step {step}")?;
+        // An object that is not there has no fields: that is what a wish for null asks for.
+        let document = found.next().map_or(Value::Null, |object| object.to_value());
+        let Some(path) = &self.path else { return !document.is_null() };
+        let pointer = match path.starts_with('/') {
+            true => path.clone(),
+            false => path.split('.').map(|part| format!("/{part}")).collect(),
+        };
+        let there = document.pointer(&pointer).filter(|value| !value.is_null());
+        match (&self.value, there) {
+            (None, there) => there.is_some(),
+            (Some(Value::Null), there) => there.is_none(),
+            (Some(Value::String(text)), Some(Value::Number(number))) => {
+                let number = number.as_i64();
+                Bound::parse(text).zip(number).is_some_and(|(bound, number)| bound.holds(number))
+            }
+            (Some(value), there) => there == Some(value),
         }
-        if let Some(weight) = self.weight {
-            write!(out, " weight {weight}")?;
+    }
+}
+
+impl EventCondition {
+    fn is_so(&self, world: &World, since: Since) -> bool {
+        let new = world.recorded().iter().skip(since.recorded);
+        let count = new
+            .filter(|event| *event.notice.reason == *self.reason)
+            .filter(|event| contains(self.message.as_deref(), Some(&event.notice.message)))
+            .count();
+        let bound = self.count.unwrap_or(Bound { how: Compare::AtLeast, with: 1 });
+        bound.holds(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(self.rollout.clone());
+        parts.extend(self.phase.clone());
+        parts.extend(self.step.map(|step| format!("at step {step}")));
+        parts.extend(self.weight.map(|bound| format!("weight {bound}")));
+        parts.extend(self.message.as_ref().map(|message| format!("saying \"{message}\"")));
+        parts.extend(self.condition.as_ref().map(StatusCondition::to_string));
+        for (revision, bound) in &self.replicas {
+            parts.push(format!("revision {revision} with pods {bound}"));
         }
-        if let Some(message) = &self.message {
-            write!(out, " saying \"{message}\"")?;
+        parts.extend(self.healthy_pods.map(|bound| format!("healthy pods {bound}")));
+        parts.extend(self.object.as_ref().map(ObjectCondition::to_string));
+        parts.extend(self.event.as_ref().map(|event| match event.count {
+            Some(bound) => format!("events {} {bound}", event.reason),
+            None => format!("event {}", event.reason),
+        }));
+        parts.extend(self.time_since.map(|span| format!("after {} seconds", span.0 / 1000)));
+        out.write_str(&parts.join(" "))
+    }
+}
+
+impl fmt::Display for StatusCondition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "condition {}", self.kind)?;
+        for part in [&self.status, &self.reason, &self.message].into_iter().flatten() {
+            write!(out, " {part}")?;
         }
-        for (revision, count) in &self.replicas {
-            write!(out, " revision {revision} with {count} pods")?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for ObjectCondition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.target)?;
+        if let Some(bound) = self.count {
+            write!(out, " count {bound}")?;
         }
-        match self.healthy_pods {
-            Some(bound) => write!(out, " healthy pods {bound}"),
+        if let Some(path) = &self.path {
+            write!(out, " {path}")?;
+        }
+        match &self.value {
+            Some(value) => write!(out, " is {value}"),
             None => Ok(()),
         }
     }

@@ -101,6 +101,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// A duration such as `90s` or `1h30m`; a number alone counts seconds.
+    /// The one subresource that can be meant.
+    pub fn is_status(&self) -> Read<bool> {
+        match self.text()? {
+            "status" => Ok(true),
+            _ => self.wrong("the only subresource that is written to is `status`"),
+        }
+    }
+
     pub fn span(&self) -> Read<Span> {
         let parsed = match self.value {
             Value::Number(number) => number.as_i64().map(Span::seconds),

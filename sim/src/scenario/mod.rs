@@ -6,22 +6,24 @@
 
 mod condition;
 mod cursor;
-mod faults;
+mod fault;
+pub mod keys;
 mod read;
+mod read_condition;
 mod read_verb;
 #[cfg(test)]
 mod tests;
 pub(crate) mod verbs;
 mod write;
 
-pub use faults::{Fault, Nth, Struck};
+pub use fault::{Fault, Mishap};
 pub use read::{Files, Load, object_of, yaml_error};
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
-use tidegate_api::time::Span;
+use tidegate_api::time::{Span, Time};
 
 use crate::world::{Millis, PodModels};
 
@@ -69,16 +71,16 @@ pub enum Moment {
     /// So long after the beginning.
     At(Span),
     /// At the first moment at which all of it holds.
-    Once(Condition),
+    Once(Box<Condition>),
     /// Right after the entry before.
     Next,
 }
 
-/// What is waited for.
+/// What is waited for, or what may never be. All of what is given must hold.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Condition {
-    /// The Rollout it is about.
-    pub rollout: String,
+    /// The Rollout it is about, if it is about one.
+    pub rollout: Option<String>,
     /// `status.phase`.
     pub phase: Option<String>,
     /// `status.currentStepIndex`.
@@ -87,10 +89,77 @@ pub struct Condition {
     pub weight: Option<Bound>,
     /// A part of `status.message`.
     pub message: Option<String>,
+    /// One of `status.conditions`.
+    pub condition: Option<StatusCondition>,
     /// Pods of a revision that exist.
-    pub replicas: BTreeMap<i64, i64>,
+    pub replicas: BTreeMap<i64, Bound>,
     /// Ready pods of all revisions.
     pub healthy_pods: Option<Bound>,
+    /// A field of an object, or how many objects of a kind there are.
+    pub object: Option<ObjectCondition>,
+    /// Kubernetes events that were recorded since the entry before.
+    pub event: Option<EventCondition>,
+    /// The time that has passed since the entry before.
+    pub time_since: Option<Span>,
+}
+
+/// What one of `status.conditions` says. What is absent may be anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StatusCondition {
+    /// `type`.
+    pub kind: String,
+    /// `status`.
+    pub status: Option<String>,
+    /// `reason`.
+    pub reason: Option<String>,
+    /// A part of `message`.
+    pub message: Option<String>,
+}
+
+/// A field of an object, or how many objects of a kind there are.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ObjectCondition {
+    /// Which one; without a name or revision all of the kind.
+    pub target: Target,
+    /// `spec.replicas`, or `/metadata/annotations/a~1b` where names have dots.
+    pub path: Option<String>,
+    /// What stands there: a bound when both are numbers, null for nothing. Anything when absent.
+    pub value: Option<Value>,
+    /// How many objects there are.
+    pub count: Option<Bound>,
+}
+
+/// Kubernetes events that were recorded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventCondition {
+    /// Their reason.
+    pub reason: String,
+    /// A part of their message.
+    pub message: Option<String>,
+    /// How many; at least one when absent.
+    pub count: Option<Bound>,
+}
+
+/// An object by its name, or a ReplicaSet by its revision, for its name contains a hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Option<String>,
+    /// The Rollout that owns it.
+    pub rollout: Option<String>,
+    /// Its revision.
+    pub revision: Option<i64>,
+}
+
+/// Where "since the entry before" begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Since {
+    /// When that was.
+    pub at: Time,
+    /// How many Kubernetes events had been recorded then.
+    pub recorded: usize,
 }
 
 /// A bound of a number: `> 20`.
@@ -150,18 +219,11 @@ pub enum Verb {
     /// Makes objects.
     Create(Vec<Object>),
     /// Deletes an object.
-    Delete {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
-    },
+    Delete(Target),
     /// Changes an object.
     Patch {
-        /// Its kind.
-        kind: Kind,
-        /// Its name.
-        name: String,
+        /// Which one.
+        target: Target,
         /// What changes.
         patch: Patch,
         /// Whether the status subresource is meant.
@@ -178,12 +240,23 @@ pub enum Verb {
         /// Ready or not.
         ready: bool,
     },
+    /// Gives an autoscaler this much work to measure.
+    Load {
+        /// The HorizontalPodAutoscaler.
+        autoscaler: String,
+        /// The work there is.
+        total: i64,
+        /// What one pod carries.
+        per_pod: i64,
+    },
+    /// Something goes wrong between the controller and the API server.
+    Fault(Fault),
     /// The controller dies and is started again at once.
     RestartController,
+    /// The controller ends, and another one starts so much later.
+    UpgradeController(Span),
     /// Says something in the trace.
     Note(String),
-    /// Something goes wrong.
-    Fault(Fault),
 }
 
 /// A verb of the command line that needs nothing but a Rollout.
@@ -235,16 +308,9 @@ pub struct Then {
     /// How long it may take.
     pub within: Option<Span>,
     /// What may never hold.
-    pub never: Vec<Never>,
-}
-
-/// What may never hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Never {
-    /// The Rollout it is about.
-    pub rollout: String,
-    /// The share of users that the new version has, in percent.
-    pub weight: Bound,
+    pub never: Vec<Condition>,
+    /// What must hold at the end.
+    pub holds: Vec<Condition>,
 }
 
 impl Simple {

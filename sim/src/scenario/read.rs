@@ -1,13 +1,13 @@
 //! From the text of a scenario to a [`Script`].
 
-use std::collections::BTreeMap;
-
 use tidegate_api::object::Object;
 use tidegate_api::time::Span;
 use tidegate_api::yaml::{self, Document, SourceError};
 
 use super::cursor::{Cursor, Read};
-use super::{Bound, Condition, Entry, Moment, Never, Script, Then, Verb};
+use super::keys::known;
+use super::read_condition::condition;
+use super::{Entry, Moment, Script, Then, Verb};
 use crate::world::{Flaps, PodModel, PodModels, WorldConfig};
 
 /// The files beside a scenario. Names are relative to it.
@@ -22,8 +22,6 @@ pub trait Files {
 /// Where the files that a scenario names come from.
 pub type Load<'a> = &'a dyn Files;
 
-const KEYS: &[&str] = &["about", "given", "settled", "world", "when", "then"];
-const MOMENT_KEYS: &[&str] = &["at", "once", "after"];
 pub(super) const NOT_BUILT: &str = "is not built yet";
 
 impl Script {
@@ -45,7 +43,7 @@ impl Script {
     /// Reads a scenario that is one document.
     pub fn from_document(name: &str, document: &Document, load: Load<'_>) -> Result<Script, SourceError> {
         let root = Cursor::root(document);
-        root.fields(KEYS)?;
+        root.fields(&known("scenario"))?;
         let mut script = Script::of(name, Vec::new());
         if let Some(about) = root.get("about") {
             script.about = about.owned()?;
@@ -141,26 +139,24 @@ fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
             "quality" | "traffic" | "routers" | "metrics" => {
                 return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
             }
-            _ => world.fields(&["seed", "pods", "lag"])?,
+            _ => world.fields(&known("world"))?,
         }
     }
     Ok(())
 }
 
-const MODEL_KEYS: &[&str] = &["startup", "ready", "crash_after", "flaps", "exit", "termination"];
-
 fn read_pods(pods: &Cursor<'_>) -> Read<PodModels> {
+    let keys = known("pods");
     let mut models = PodModels::default();
     let entries = pods.entries()?;
-    for (_, field) in entries.iter().filter(|(name, _)| MODEL_KEYS.contains(name)) {
+    for (_, field) in entries.iter().filter(|(name, _)| keys.contains(name)) {
         read_model(field, &mut models.default)?;
     }
-    for (image, field) in entries.iter().filter(|(name, _)| !MODEL_KEYS.contains(name)) {
+    for (image, field) in entries.iter().filter(|(name, _)| !keys.contains(name)) {
         if !field.value.is_object() {
-            return field
-                .wrong_key(format!("`{image}` is neither an image nor one of {}", MODEL_KEYS.join(", ")));
+            return field.wrong_key(format!("`{image}` is neither an image nor one of {}", keys.join(", ")));
         }
-        field.fields(MODEL_KEYS)?;
+        field.fields(&keys)?;
         let mut model = models.default.clone();
         for (_, field) in field.entries()? {
             read_model(&field, &mut model)?;
@@ -189,7 +185,7 @@ fn read_model(field: &Cursor<'_>, model: &mut PodModel) -> Read<()> {
     } else if is("termination") {
         model.termination = field.millis()?;
     } else if is("flaps") {
-        field.fields(&["up", "down", "times"])?;
+        field.fields(&known("flaps"))?;
         let times = field.need("times")?;
         model.flaps = Some(Flaps {
             up: field.need("up")?.millis()?,
@@ -204,12 +200,12 @@ fn read_entry(entry: &Cursor<'_>, load: Load<'_>) -> Read<Entry> {
     let moment = match (entry.get("at"), entry.get("once")) {
         (Some(_), Some(once)) => return once.wrong_key("an entry has `at` or `once`, not both"),
         (Some(at), None) => Moment::At(at.span()?),
-        (None, Some(once)) => Moment::Once(read_condition(&once)?),
+        (None, Some(once)) => Moment::Once(Box::new(condition(&once)?)),
         (None, None) => Moment::Next,
     };
     let after = entry.get("after").map_or(Ok(Span::ZERO), |after| after.span())?;
-    let entries = entry.entries()?;
-    let mut verbs = entries.iter().filter(|(name, _)| !MOMENT_KEYS.contains(name));
+    let (entries, moments) = (entry.entries()?, known("entry"));
+    let mut verbs = entries.iter().filter(|(name, _)| !moments.contains(name));
     let Some((name, verb)) = verbs.next() else { return entry.wrong("this entry says when, but not what") };
     if let Some((second, field)) = verbs.next() {
         return field.wrong_key(format!("an entry has one verb; this one has `{name}` and `{second}`"));
@@ -218,47 +214,11 @@ fn read_entry(entry: &Cursor<'_>, load: Load<'_>) -> Read<Entry> {
     Ok(Entry { moment, after, verb, line: entry.line() })
 }
 
-fn read_condition(once: &Cursor<'_>) -> Read<Condition> {
-    for name in ["analysis_run", "experiment", "object", "event", "time_since", "condition"] {
-        if let Some(field) = once.get(name) {
-            return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
-        }
-    }
-    once.fields(&["rollout", "phase", "step", "weight", "message", "replicas", "healthy_pods"])?;
-    let text = |name: &str| once.get(name).map(|field| field.owned()).transpose();
-    let bound = |name: &str| once.get(name).map(|field| read_bound(&field)).transpose();
-    let mut replicas = BTreeMap::new();
-    if let Some(field) = once.get("replicas") {
-        for (revision, count) in field.entries()? {
-            let digits = revision.trim_start_matches("rev");
-            let revision = digits.parse().or_else(|_| count.wrong_key("a revision is a number"))?;
-            replicas.insert(revision, count.number()?);
-        }
-    }
-    Ok(Condition {
-        rollout: once.need("rollout")?.owned()?,
-        phase: text("phase")?,
-        step: once.get("step").map(|field| field.number()).transpose()?,
-        weight: bound("weight")?,
-        message: text("message")?,
-        replicas,
-        healthy_pods: bound("healthy_pods")?,
-    })
-}
-
-fn read_bound(field: &Cursor<'_>) -> Read<Bound> {
-    let bound = match field.value.as_str() {
-        Some(text) => Bound::parse(text),
-        None => field.value.as_i64().and_then(|number| Bound::parse(&number.to_string())),
-    };
-    bound.map_or_else(|| field.wrong("this must be a number or a bound such as \"> 20\""), Ok)
-}
-
 fn read_then(then: &Cursor<'_>) -> Read<Then> {
     if let Some(field) = then.get("users_saw") {
         return field.wrong_key(format!("`users_saw` {NOT_BUILT}"));
     }
-    then.fields(&["ends", "within", "never"])?;
+    then.fields(&known("then"))?;
     let mut result = Then { line: then.key_line(), ..Then::default() };
     if let Some(ends) = then.get("ends") {
         if ends.value.is_string() {
@@ -270,13 +230,11 @@ fn read_then(then: &Cursor<'_>) -> Read<Then> {
         }
     }
     result.within = then.get("within").map(|field| field.span()).transpose()?;
-    for never in then.get("never").map_or(Ok(Vec::new()), |field| field.items())? {
-        never.fields(&["rollout", "weight"])?;
-        result.never.push(Never {
-            rollout: never.need("rollout")?.owned()?,
-            weight: read_bound(&never.need("weight")?)?,
-        });
-    }
+    let conditions = |name: &str| -> Read<Vec<_>> {
+        let items = then.get(name).map_or(Ok(Vec::new()), |field| field.items())?;
+        items.iter().map(condition).collect()
+    };
+    (result.never, result.holds) = (conditions("never")?, conditions("holds")?);
     Ok(result)
 }
 

@@ -1,33 +1,17 @@
 //! What a person can do in a scenario, as it is written there.
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::Object;
+use tidegate_api::time::Span;
 
 use super::cursor::{Cursor, Read};
+use super::keys::known;
 use super::read::{Load, NOT_BUILT, objects_of};
+use super::read_condition::one_target;
 use super::{Fault, Patch, Side, Simple, Verb};
 
-const VERBS: &[&str] = &[
-    "set_image",
-    "promote",
-    "promote_full",
-    "abort",
-    "retry",
-    "undo",
-    "restart",
-    "pause",
-    "resume",
-    "scale",
-    "apply",
-    "patch",
-    "create",
-    "delete",
-    "ready",
-    "unready",
-    "restart_controller",
-    "note",
-    "fault",
-];
-const LATER: &[&str] = &["metric", "terminate", "quality", "traffic", "upgrade_controller"];
+const LATER: &[&str] = &["metric", "terminate", "quality", "traffic"];
+/// How long there is no controller while another one takes over.
+const DOWN: Span = Span::seconds(5);
 
 pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
     let simple = |verb: Simple| Ok(Verb::Simple(verb, at.owned()?));
@@ -44,26 +28,29 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "scale" => scale(at),
         "apply" => objects(at, load).map(Verb::Apply),
         "create" => objects(at, load).map(Verb::Create),
-        "delete" => {
-            at.fields(&["kind", "name"])?;
-            Ok(Verb::Delete { kind: kind(at)?, name: at.need("name")?.owned()? })
-        }
+        "delete" => one_target(at, "").map(Verb::Delete),
         "patch" => patch(at),
         "ready" => readiness(at, true),
         "unready" => readiness(at, false),
+        "load" => load_of(at),
+        "fault" => Fault::read(at).map(Verb::Fault),
+        "upgrade_controller" if at.value.is_null() => Ok(Verb::UpgradeController(DOWN)),
+        "upgrade_controller" => {
+            at.fields(&known("upgrade_controller"))?;
+            at.need("down")?.span().map(Verb::UpgradeController)
+        }
         "restart_controller" => Ok(Verb::RestartController),
         "note" => at.owned().map(Verb::Note),
-        "fault" => Fault::read(at).map(Verb::Fault),
         later if LATER.contains(&later) => at.wrong_key(format!("`{later}` {NOT_BUILT}")),
         unknown => {
             let error = at.document.error_at_key(&at.path, format!("unknown verb `{unknown}`"));
-            Err(error.with_help(format!("verbs: {}", VERBS.join(", "))))
+            Err(error.with_help(format!("verbs: {}", known("verb").join(", "))))
         }
     }
 }
 
 fn set_image(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["rollout", "container", "image"])?;
+    at.fields(&known("set_image"))?;
     Ok(Verb::SetImage {
         rollout: at.need("rollout")?.owned()?,
         container: at.get("container").map(|field| field.owned()).transpose()?,
@@ -75,13 +62,13 @@ fn undo(at: &Cursor<'_>) -> Read<Verb> {
     if at.value.is_string() {
         return Ok(Verb::Undo { rollout: at.owned()?, to_revision: 0 });
     }
-    at.fields(&["rollout", "to_revision"])?;
+    at.fields(&known("undo"))?;
     let to_revision = at.get("to_revision").map_or(Ok(0), |field| field.number())?;
     Ok(Verb::Undo { rollout: at.need("rollout")?.owned()?, to_revision })
 }
 
 fn scale(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["rollout", "replicas"])?;
+    at.fields(&known("scale"))?;
     Ok(Verb::Scale { rollout: at.need("rollout")?.owned()?, replicas: at.need("replicas")?.number()? })
 }
 
@@ -96,14 +83,17 @@ fn objects(at: &Cursor<'_>, load: Load<'_>) -> Read<Vec<Object>> {
     Ok(all)
 }
 
-fn kind(at: &Cursor<'_>) -> Read<Kind> {
-    let field = at.need("kind")?;
-    let name = field.text()?;
-    Kind::by_name(name).map_or_else(|| field.wrong(format!("unknown kind `{name}`")), Ok)
+fn load_of(at: &Cursor<'_>) -> Read<Verb> {
+    at.fields(&known("load"))?;
+    Ok(Verb::Load {
+        autoscaler: at.need("autoscaler")?.owned()?,
+        total: at.need("total")?.number()?,
+        per_pod: at.get("per_pod").map_or(Ok(1), |field| field.number())?,
+    })
 }
 
 fn patch(at: &Cursor<'_>) -> Read<Verb> {
-    at.fields(&["kind", "name", "merge", "json", "subresource"])?;
+    let target = one_target(at, "patch")?;
     let patch = match (at.get("merge"), at.get("json")) {
         (Some(merge), None) => {
             merge.map()?;
@@ -115,16 +105,12 @@ fn patch(at: &Cursor<'_>) -> Read<Verb> {
         }
         _ => return at.wrong_key("a patch has either `merge` or `json`"),
     };
-    let status = match at.get("subresource") {
-        None => false,
-        Some(field) if field.text()? == "status" => true,
-        Some(field) => return field.wrong("the only subresource that can be patched is `status`"),
-    };
-    Ok(Verb::Patch { kind: kind(at)?, name: at.need("name")?.owned()?, patch, status })
+    let status = at.get("subresource").map_or(Ok(false), |field| field.is_status())?;
+    Ok(Verb::Patch { target, patch, status })
 }
 
 fn readiness(at: &Cursor<'_>, ready: bool) -> Read<Verb> {
-    at.fields(&["rollout", "side", "count"])?;
+    at.fields(&known("readiness"))?;
     let side = match at.get("side") {
         None => Side::New,
         Some(field) => match (field.value.as_str(), field.value.as_i64()) {

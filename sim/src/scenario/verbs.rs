@@ -1,13 +1,14 @@
-//! What each verb writes: patches computed from the Rollout as it is.
+//! What each verb writes, and what it says in the trace. What a command writes is the controller's own decision
+//! ([`tidegate_controller::commands`]); here it is only aimed at an object.
 
+use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_api::object::{Key, Kind, Object};
-use tidegate_api::time::Time;
 use tidegate_controller::commands;
 
-use super::Simple;
+use super::{Patch, Simple, Target, Verb};
 use crate::cluster::store::Part;
 use crate::world::{Action, World};
 
@@ -21,22 +22,145 @@ pub(crate) fn named<'a>(world: &'a World, kind: &Kind, name: &str) -> Option<&'a
     world.store().of_kind(kind).find(|object| &*object.meta.name == name)
 }
 
+/// The revision that an object carries; 0 when it carries none.
+pub(crate) fn revision(object: &Object) -> i64 {
+    object.meta.annotations.get("rollout.argoproj.io/revision").and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
+impl Target {
+    /// The objects that are meant.
+    pub(crate) fn all<'a>(&'a self, world: &'a World) -> impl Iterator<Item = &'a Arc<Object>> {
+        let owner = self.rollout.as_ref().map(|name| rollout(world, name).map(|found| &found.meta.uid));
+        let is_owned = move |object: &Object| {
+            let uid = object.meta.controller().map(|owner| &owner.uid);
+            owner.is_none_or(|owner| owner.is_some() && uid == owner)
+        };
+        world.store().of_kind(&self.kind).filter(move |object| {
+            self.name.as_deref().is_none_or(|name| *object.meta.name == *name)
+                && self.revision.is_none_or(|wanted| revision(object) == wanted)
+                && is_owned(object)
+        })
+    }
+
+    fn key(&self, world: &World) -> Result<Key, String> {
+        self.all(world).next().map(|object| object.key()).ok_or_else(|| format!("there is no {self}"))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.kind.name())?;
+        if let Some(name) = &self.name {
+            write!(out, " {name}")?;
+        }
+        if let Some(revision) = self.revision {
+            write!(out, " of revision {revision}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Verb {
+    /// What it says in the trace.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Verb::SetImage { rollout, image, .. } => format!("set_image {rollout} {image}"),
+            Verb::Simple(simple, name) => format!("{} {name}", simple.name()),
+            Verb::Undo { rollout, to_revision: 0 } => format!("undo {rollout}"),
+            Verb::Undo { rollout, to_revision } => format!("undo {rollout} to {to_revision}"),
+            Verb::Scale { rollout, replicas } => format!("scale {rollout} {replicas}"),
+            Verb::Apply(objects) => format!("apply {}", names(objects)),
+            Verb::Create(objects) => format!("create {}", names(objects)),
+            Verb::Delete(target) => format!("delete {target}"),
+            Verb::Patch { target, patch, .. } => format!("patch {target} {}", patch.summary()),
+            Verb::Ready { rollout, ready, .. } => {
+                format!("{} {rollout}", if *ready { "ready" } else { "unready" })
+            }
+            Verb::Load { autoscaler, total, per_pod } => format!("load {autoscaler} {total}/{per_pod}"),
+            Verb::Fault(fault) => fault.to_string(),
+            Verb::RestartController => "restart_controller".to_owned(),
+            Verb::UpgradeController(_) => "upgrade_controller".to_owned(),
+            Verb::Note(text) => format!("note: {text}"),
+        }
+    }
+
+    /// What it writes, or why it cannot. Verbs that do something else to the world write nothing.
+    pub(crate) fn writes(&self, world: &World) -> Result<Vec<Action>, String> {
+        let find = |name: &str| rollout(world, name).ok_or_else(|| format!("there is no Rollout {name}"));
+        match self {
+            Verb::SetImage { rollout, container, image } => {
+                set_image(world, find(rollout)?, container.as_deref(), image)
+            }
+            Verb::Simple(verb, name) => Ok(simple(*verb, find(name)?, world)),
+            Verb::Undo { rollout, to_revision } => undo(world, find(rollout)?, *to_revision),
+            Verb::Scale { rollout, replicas } => {
+                Ok(vec![Action::Scale { key: find(rollout)?.key(), replicas: *replicas }])
+            }
+            Verb::Create(objects) => {
+                Ok(objects.iter().map(|object| Action::Create(object.clone())).collect())
+            }
+            Verb::Apply(objects) => Ok(objects.iter().map(|object| applied(world, object)).collect()),
+            Verb::Delete(target) => Ok(vec![Action::Delete(target.key(world)?)]),
+            Verb::Patch { target, patch, status } => {
+                let key = target.key(world)?;
+                let part = if *status { Part::Status } else { Part::Main };
+                Ok(vec![match patch.clone() {
+                    Patch::Merge(patch) => Action::Merge { key, patch, part },
+                    Patch::Operations(patch) => Action::Operations { key, patch, part },
+                }])
+            }
+            Verb::Ready { rollout, .. } => find(rollout).map(|_| Vec::new()),
+            Verb::Load { autoscaler, .. } => match named(world, &Kind::HorizontalPodAutoscaler, autoscaler) {
+                Some(_) => Ok(Vec::new()),
+                None => Err(format!("there is no HorizontalPodAutoscaler {autoscaler}")),
+            },
+            Verb::Fault(_) | Verb::RestartController | Verb::UpgradeController(_) | Verb::Note(_) => {
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+impl Patch {
+    /// The field that it changes, and the value where that is short; the first one if there are several.
+    fn summary(&self) -> String {
+        let (mut path, mut value) = match self {
+            Patch::Merge(value) => (Vec::new(), value),
+            Patch::Operations(operations) => {
+                let first = &operations[0];
+                let path = first["path"].as_str().unwrap_or("").trim_start_matches('/').replace('/', ".");
+                (vec![path], &first["value"])
+            }
+        };
+        while let Some((name, below)) = value.as_object().and_then(|map| map.iter().next()) {
+            path.push(name.clone());
+            value = below;
+        }
+        let text = value.to_string();
+        let short = if text.chars().count() > 20 { "…" } else { text.as_str() };
+        format!("{}={short}", path.join("."))
+    }
+}
+
 /// The writes of a verb that needs nothing but the Rollout.
-pub(crate) fn simple(verb: Simple, object: &Object, now: Time) -> Vec<Action> {
+pub(crate) fn simple(verb: Simple, object: &Object, world: &World) -> Vec<Action> {
     let patches = match verb {
         Simple::Promote => commands::promote(object),
         Simple::PromoteFull => commands::promote_full(object),
         Simple::Abort => commands::abort(),
         Simple::Retry => commands::retry(),
-        Simple::Restart => commands::restart(now.stamp()),
+        Simple::Restart => commands::restart(world.now().stamp()),
         Simple::Pause => commands::pause(),
         Simple::Resume => commands::resume(),
     };
-    let action = |patch| match patch {
-        commands::Patch::Main(patch) => Action::Merge { key: object.key(), patch, part: Part::Main },
-        commands::Patch::Status(patch) => Action::Merge { key: object.key(), patch, part: Part::Status },
-    };
-    patches.into_iter().map(action).collect()
+    patches.into_iter().map(|patch| aim(object.key(), patch)).collect()
+}
+
+fn aim(key: Key, patch: commands::Patch) -> Action {
+    match patch {
+        commands::Patch::Main(patch) => Action::Merge { key, patch, part: Part::Main },
+        commands::Patch::Status(patch) => Action::Merge { key, patch, part: Part::Status },
+    }
 }
 
 /// Gives a container another image. Where the template comes from a Deployment, that one changes.
@@ -45,23 +169,21 @@ pub(crate) fn set_image(
     object: &Object,
     container: Option<&str>,
     image: &str,
-) -> Result<Action, String> {
+) -> Result<Vec<Action>, String> {
     let target = workload(world, object)?;
     let document = target.to_value();
-    let containers = document.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let mut containers = containers.cloned().ok_or("the pod template has no containers")?;
-    let at = match container {
-        Some(name) => containers.iter().position(|c| c["name"] == name),
-        None if containers.len() == 1 => Some(0),
-        None => return Err("there are several containers: name one".to_owned()),
+    let containers = document.pointer("/spec/template/spec/containers").and_then(|list| list.as_array());
+    let only = match (container, containers.map(Vec::as_slice)) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some([only])) => only["name"].as_str().unwrap_or("").to_owned(),
+        (None, Some([_, _, ..])) => return Err("there are several containers: name one".to_owned()),
+        (None, _) => return Err("the pod template has no containers".to_owned()),
     };
-    let found = at.and_then(|at| containers.get_mut(at)).filter(|found| found.is_object());
-    let found = found.ok_or_else(|| format!("unable to find container named {container:?}"))?;
-    found["image"] = Value::from(image);
-    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
-    Ok(Action::Merge { key: target.key(), patch, part: Part::Main })
+    let patch = commands::set_image(target, &|name| (name == only).then(|| image.to_owned()))?;
+    Ok(vec![aim(target.key(), patch)])
 }
 
+/// Where the pod template of a Rollout stands.
 fn workload<'a>(world: &'a World, object: &'a Object) -> Result<&'a Object, String> {
     let Some(body) = object.rollout() else { return Ok(object) };
     match &body.spec.spec().workload_ref {
@@ -74,27 +196,29 @@ fn workload<'a>(world: &'a World, object: &'a Object) -> Result<&'a Object, Stri
     }
 }
 
-/// Puts the template of an earlier revision back; the newest but one when `to_revision` is 0.
-pub(crate) fn undo(world: &World, object: &Object, to_revision: i64) -> Result<Action, String> {
-    let mut sets: Vec<(i64, &Arc<Object>)> =
-        world.store().owned_by(&object.meta.uid, &Kind::ReplicaSet).map(|set| (revision(set), set)).collect();
-    sets.sort_by_key(|(revision, _)| std::cmp::Reverse(*revision));
-    let found = match to_revision {
-        0 => sets.get(1),
-        wanted => sets.iter().find(|(revision, _)| *revision == wanted),
-    };
-    let set = found
-        .and_then(|(_, set)| set.replica_set())
-        .ok_or_else(|| format!("unable to find specified revision {to_revision} in history"))?;
-    let template = set.template.with(|template| {
-        template.labels.remove("rollouts-pod-template-hash");
-    });
-    let key: Key = workload(world, object)?.key();
-    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template.to_value()}]);
-    Ok(Action::Operations { key, patch, part: Part::Main })
+fn undo(world: &World, object: &Object, to_revision: i64) -> Result<Vec<Action>, String> {
+    let sets: Vec<Arc<Object>> = world.store().of_kind(&Kind::ReplicaSet).cloned().collect();
+    let template = commands::undo_template(object, &sets, Some(to_revision).filter(|to| *to != 0))?;
+    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+    Ok(vec![Action::Operations { key: workload(world, object)?.key(), patch, part: Part::Main }])
 }
 
-/// The revision that an object carries; 0 when it carries none.
-pub(crate) fn revision(object: &Object) -> i64 {
-    object.meta.annotations.get("rollout.argoproj.io/revision").and_then(|r| r.parse().ok()).unwrap_or(0)
+/// Makes the object, or gives the one that is there the new specification and metadata.
+fn applied(world: &World, object: &Object) -> Action {
+    let Some(held) = named(world, &object.kind, &object.meta.name) else {
+        return Action::Create(object.clone());
+    };
+    let mut object = object.clone();
+    object.meta.namespace.clone_from(&held.meta.namespace);
+    for (key, value) in held.meta.annotations.iter() {
+        if object.meta.annotations.get(key).is_none() {
+            object.meta.annotations.set(key, value.clone());
+        }
+    }
+    Action::Replace(object)
+}
+
+fn names(objects: &[Object]) -> String {
+    let names: Vec<String> = objects.iter().map(|o| format!("{} {}", o.kind.name(), o.meta.name)).collect();
+    names.join(", ")
 }

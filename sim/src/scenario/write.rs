@@ -1,17 +1,19 @@
 //! A [`Script`] as the text of a scenario, which reads as the same script again.
 
 use serde_json::{Map, Value, json};
+use tidegate_api::object::Object;
+use tidegate_api::time::Span;
 use tidegate_api::yaml_out::to_yaml;
 
-use super::faults::duration;
-use super::{Compare, Condition, Entry, Moment, Patch, Script, Side, Verb};
-use crate::world::{Millis, PodModel};
+use super::{Bound, Compare, Condition, Entry, Moment, Patch, Script, Side, StatusCondition, Target, Verb};
+use super::{EventCondition, ObjectCondition};
+use crate::world::{Millis, PodModel, WorldConfig};
 
 impl Script {
     /// The text of a scenario that holds everything in itself.
     pub fn to_yaml(&self) -> String {
         let mut text = to_yaml(&json!({"about": self.about}));
-        text += &to_yaml(&json!({"given": self.given.iter().map(|o| o.to_value()).collect::<Vec<_>>()}));
+        text += &to_yaml(&json!({ "given": documents(&self.given) }));
         if !self.settled {
             text += "settled: false\n";
         }
@@ -30,7 +32,10 @@ impl Script {
         for (image, of_image) in &self.pods.by_image {
             pods.insert(image.clone(), model(of_image, &self.pods.default).into());
         }
-        let mut world = json!({"seed": self.seed, "lag": range(self.watch_lag)});
+        let mut world = json!({"seed": self.seed});
+        if self.watch_lag != WorldConfig::default().watch_lag {
+            world["lag"] = range(self.watch_lag);
+        }
         if !pods.is_empty() {
             world["pods"] = pods.into();
         }
@@ -38,105 +43,163 @@ impl Script {
     }
 
     fn then_value(&self) -> Map<String, Value> {
-        let mut then = Map::new();
+        let mut then = Fields::default();
         match self.then.ends.get("") {
-            Some(phase) => drop(then.insert("ends".to_owned(), json!(phase))),
+            Some(phase) => then.set("ends", phase.as_str()),
             None if self.then.ends.is_empty() => {}
-            None => drop(then.insert("ends".to_owned(), json!(self.then.ends))),
+            None => then.set("ends", json!(self.then.ends)),
         }
-        if let Some(within) = self.then.within {
-            then.insert("within".to_owned(), json!(duration(within)));
+        then.set_some("within", self.then.within.map(duration));
+        for (name, conditions) in [("never", &self.then.never), ("holds", &self.then.holds)] {
+            if !conditions.is_empty() {
+                then.set(name, conditions.iter().map(condition).collect::<Vec<_>>());
+            }
         }
-        if !self.then.never.is_empty() {
-            let never = self.then.never.iter();
-            let never: Vec<Value> = never
-                .map(|never| json!({"rollout": never.rollout, "weight": never.weight.to_string()}))
-                .collect();
-            then.insert("never".to_owned(), never.into());
+        then.0
+    }
+}
+
+/// A duration as a scenario has it.
+pub(super) fn duration(span: Span) -> String {
+    match span.0 % 1000 {
+        0 => format!("{}s", span.0 / 1000),
+        _ => format!("{}ms", span.0),
+    }
+}
+
+/// A range as a scenario has it.
+pub(super) fn range((low, high): Millis) -> Value {
+    let (from, to) = (duration(Span::millis(low)), duration(Span::millis(high)));
+    json!(if low == high { from } else { format!("{from}..{to}") })
+}
+
+/// A mapping of which the absent parts are left out.
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    fn set_some(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.set(name, value);
         }
-        then
     }
 }
 
 /// What a model says that the one it is derived from does not.
 fn model(model: &PodModel, base: &PodModel) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut set = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    let mut fields = Fields::default();
     if model.startup != base.startup {
-        set("startup", range(model.startup));
+        fields.set("startup", range(model.startup));
     }
     if model.ready != base.ready {
-        set("ready", json!(if model.ready { "always" } else { "never" }));
+        fields.set("ready", if model.ready { "always" } else { "never" });
     }
-    if let Some(after) = model.crash_after.filter(|_| model.crash_after != base.crash_after) {
-        set("crash_after", range(after));
-    }
+    fields.set_some(
+        "crash_after",
+        model.crash_after.filter(|_| model.crash_after != base.crash_after).map(range),
+    );
+    fields.set_some("exit", model.exit.filter(|_| model.exit != base.exit));
     if model.termination != base.termination {
-        set("termination", range(model.termination));
+        fields.set("termination", range(model.termination));
     }
     if let Some(flaps) = model.flaps.as_ref().filter(|_| model.flaps != base.flaps) {
-        set("flaps", json!({"up": range(flaps.up), "down": range(flaps.down), "times": flaps.times}));
+        let flaps = json!({"up": range(flaps.up), "down": range(flaps.down), "times": flaps.times});
+        fields.set("flaps", flaps);
     }
-    fields
-}
-
-fn range((low, high): Millis) -> Value {
-    use tidegate_api::time::Span;
-    let (from, to) = (duration(Span::millis(low)), duration(Span::millis(high)));
-    json!(if low == high { from } else { format!("{from}..{to}") })
+    fields.0
 }
 
 fn entry(entry: &Entry) -> Value {
-    let mut fields = Map::new();
+    let mut fields = Fields::default();
     match &entry.moment {
-        Moment::At(at) => drop(fields.insert("at".to_owned(), json!(duration(*at)))),
-        Moment::Once(condition) => drop(fields.insert("once".to_owned(), once(condition))),
+        Moment::At(at) => fields.set("at", duration(*at)),
+        Moment::Once(once) => fields.set("once", condition(once)),
         Moment::Next => {}
     }
     if entry.after.0 != 0 {
-        fields.insert("after".to_owned(), json!(duration(entry.after)));
+        fields.set("after", duration(entry.after));
     }
     let (name, value) = verb(&entry.verb);
-    fields.insert(name.to_owned(), value);
-    fields.into()
+    fields.set(name, value);
+    fields.0.into()
 }
 
-fn once(condition: &Condition) -> Value {
-    let mut once = json!({"rollout": condition.rollout});
-    let bound = |bound: super::Bound| match bound.how {
+fn bound(bound: Bound) -> Value {
+    match bound.how {
         Compare::Equal => json!(bound.with),
         _ => json!(bound.to_string()),
-    };
-    let fields = [
-        ("phase", condition.phase.as_ref().map(|text| json!(text))),
-        ("step", condition.step.map(|step| json!(step))),
-        ("weight", condition.weight.map(bound)),
-        ("message", condition.message.as_ref().map(|text| json!(text))),
-        ("healthy_pods", condition.healthy_pods.map(bound)),
-    ];
-    for (name, value) in fields {
-        if let Some(value) = value {
-            once[name] = value;
-        }
     }
+}
+
+fn condition(condition: &Condition) -> Value {
+    let mut fields = Fields::default();
+    fields.set_some("rollout", condition.rollout.as_deref());
+    fields.set_some("phase", condition.phase.as_deref());
+    fields.set_some("step", condition.step);
+    fields.set_some("weight", condition.weight.map(bound));
+    fields.set_some("message", condition.message.as_deref());
+    fields.set_some("condition", condition.condition.as_ref().map(status_condition));
     if !condition.replicas.is_empty() {
-        let counts = condition.replicas.iter().map(|(revision, n)| (format!("rev{revision}"), json!(n)));
-        once["replicas"] = Value::Object(counts.collect());
+        let counts = condition.replicas.iter().map(|(revision, n)| (format!("rev{revision}"), bound(*n)));
+        fields.set("replicas", counts.collect::<Map<_, _>>());
     }
-    once
+    fields.set_some("healthy_pods", condition.healthy_pods.map(bound));
+    fields.set_some("object", condition.object.as_ref().map(object_condition));
+    fields.set_some("event", condition.event.as_ref().map(event_condition));
+    fields.set_some("time_since", condition.time_since.map(duration));
+    fields.0.into()
+}
+
+fn status_condition(condition: &StatusCondition) -> Value {
+    let mut fields = Fields::default();
+    fields.set("type", condition.kind.as_str());
+    fields.set_some("status", condition.status.as_deref());
+    fields.set_some("reason", condition.reason.as_deref());
+    fields.set_some("message", condition.message.as_deref());
+    fields.0.into()
+}
+
+fn object_condition(condition: &ObjectCondition) -> Value {
+    let mut fields = target(&condition.target);
+    fields.set_some("path", condition.path.as_deref());
+    fields.set_some("value", condition.value.clone());
+    fields.set_some("count", condition.count.map(bound));
+    fields.0.into()
+}
+
+fn event_condition(condition: &EventCondition) -> Value {
+    let mut fields = Fields::default();
+    fields.set("reason", condition.reason.as_str());
+    fields.set_some("message", condition.message.as_deref());
+    fields.set_some("count", condition.count.map(bound));
+    fields.0.into()
+}
+
+fn target(target: &Target) -> Fields {
+    let mut fields = Fields::default();
+    fields.set("kind", target.kind.name());
+    fields.set_some("name", target.name.as_deref());
+    fields.set_some("rollout", target.rollout.as_deref());
+    fields.set_some("revision", target.revision);
+    fields
+}
+
+fn documents(objects: &[Object]) -> Value {
+    objects.iter().map(Object::to_value).collect()
 }
 
 fn verb(verb: &Verb) -> (&'static str, Value) {
-    let documents = |objects: &[tidegate_api::object::Object]| -> Value {
-        objects.iter().map(|object| object.to_value()).collect()
-    };
     match verb {
         Verb::SetImage { rollout, container, image } => {
-            let mut value = json!({"rollout": rollout, "image": image});
-            if let Some(container) = container {
-                value["container"] = json!(container);
-            }
-            ("set_image", value)
+            let mut fields = Fields::default();
+            fields.set("rollout", rollout.as_str());
+            fields.set_some("container", container.as_deref());
+            fields.set("image", image.as_str());
+            ("set_image", fields.0.into())
         }
         Verb::Simple(simple, rollout) => (simple.name(), json!(rollout)),
         Verb::Undo { rollout, to_revision } => {
@@ -145,17 +208,15 @@ fn verb(verb: &Verb) -> (&'static str, Value) {
         Verb::Scale { rollout, replicas } => ("scale", json!({"rollout": rollout, "replicas": replicas})),
         Verb::Apply(objects) => ("apply", documents(objects)),
         Verb::Create(objects) => ("create", documents(objects)),
-        Verb::Delete { kind, name } => ("delete", json!({"kind": kind.name(), "name": name})),
-        Verb::Patch { kind, name, patch, status } => {
-            let mut value = json!({"kind": kind.name(), "name": name});
+        Verb::Delete(object) => ("delete", target(object).0.into()),
+        Verb::Patch { target: object, patch, status } => {
+            let mut fields = target(object);
             match patch {
-                Patch::Merge(patch) => value["merge"] = patch.clone(),
-                Patch::Operations(patch) => value["json"] = patch.clone(),
+                Patch::Merge(patch) => fields.set("merge", patch.clone()),
+                Patch::Operations(patch) => fields.set("json", patch.clone()),
             }
-            if *status {
-                value["subresource"] = json!("status");
-            }
-            ("patch", value)
+            fields.set_some("subresource", status.then_some("status"));
+            ("patch", fields.0.into())
         }
         Verb::Ready { rollout, side, count, ready } => {
             let side = match side {
@@ -163,14 +224,18 @@ fn verb(verb: &Verb) -> (&'static str, Value) {
                 Side::New => json!("new"),
                 Side::Revision(revision) => json!(revision),
             };
-            let mut value = json!({"rollout": rollout, "side": side});
-            if let Some(count) = count {
-                value["count"] = json!(count);
-            }
-            (if *ready { "ready" } else { "unready" }, value)
+            let mut fields = Fields::default();
+            fields.set("rollout", rollout.as_str());
+            fields.set("side", side);
+            fields.set_some("count", *count);
+            (if *ready { "ready" } else { "unready" }, fields.0.into())
         }
-        Verb::RestartController => ("restart_controller", Value::Null),
-        Verb::Note(text) => ("note", json!(text)),
+        Verb::Load { autoscaler, total, per_pod } => {
+            ("load", json!({"autoscaler": autoscaler, "total": total, "per_pod": per_pod}))
+        }
         Verb::Fault(fault) => ("fault", fault.to_value()),
+        Verb::RestartController => ("restart_controller", Value::Null),
+        Verb::UpgradeController(down) => ("upgrade_controller", json!({ "down": duration(*down) })),
+        Verb::Note(text) => ("note", json!(text)),
     }
 }

@@ -5,10 +5,9 @@ use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::Span;
 
 use super::{Case, fleet};
-use crate::cluster::actors::hpa::Load;
 use crate::dice::Dice;
-use crate::scenario::{Entry, Fault, Moment, Nth, Script, Simple, Struck, Verb};
-use crate::world::{Flaps, PodModel};
+use crate::scenario::{Entry, Fault, Moment, Script, Simple, Verb};
+use crate::world::{Flaps, NextWrite, PodModel, Strike};
 
 pub(super) const NAMESPACE: &str = "shop";
 pub(super) const NAME: &str = "web";
@@ -216,8 +215,7 @@ fn act(dice: &mut Dice) -> Verb {
 }
 
 fn load(dice: &mut Dice) -> Verb {
-    let load = Load { total: dice.between(0, 150), per_pod: 10 };
-    Verb::Fault(Fault::Load { autoscaler: NAME.to_owned(), load })
+    Verb::Load { autoscaler: NAME.to_owned(), total: dice.between(0, 150), per_pod: 10 }
 }
 
 /// A few faults; often none.
@@ -228,30 +226,30 @@ fn faults(dice: &mut Dice) -> Vec<Fault> {
         return faults;
     }
     for _ in 0..dice.between(1, 3) {
-        let what = match dice.between(0, 9) {
-            0 => Struck::Conflict,
-            1 => Struck::LostReply,
-            2 => Struck::LostCall,
-            3 => Struck::CrashBefore,
-            4 => Struck::CrashAfter,
-            5 => Struck::TooMany,
-            6 => Struck::Unavailable,
-            7 => Struck::Slow(Span::millis(one(dice, &[300, 2_000, 20_000]))),
-            lag => {
+        let strike = match dice.between(0, 9) {
+            0 => Strike::Conflict,
+            1 => Strike::LostReply,
+            2 => Strike::LostRequest,
+            3 => Strike::CrashBefore,
+            4 => Strike::CrashAfter,
+            5 => Strike::TooMany,
+            6 => Strike::Unavailable,
+            7 => Strike::Slow(Span::millis(one(dice, &[300, 2_000, 20_000]))),
+            watch => {
                 let kind = dice.pick(KINDS).cloned().unwrap_or(Kind::ReplicaSet);
-                let how_long = Span::millis(one(dice, &[500, 5_000, 40_000]));
-                faults.push(match lag {
-                    8 => Fault::CacheLag { kind, how_long },
-                    _ => Fault::WatchGap { kind, how_long },
+                let span = Span::millis(one(dice, &[500, 5_000, 40_000]));
+                faults.push(match watch {
+                    8 => Fault::WatchStall(kind, span),
+                    _ => Fault::WatchBreak(kind, span),
                 });
                 continue;
             }
         };
-        let at = match dice.chance(300) {
-            true => Nth::StatusWrite(u64::try_from(dice.between(1, 8)).unwrap_or(1)),
-            false => Nth::Write(u64::try_from(dice.between(1, 20)).unwrap_or(1)),
-        };
-        faults.push(Fault::Strike { at, what });
+        let number = |drawn: i64| u64::try_from(drawn).unwrap_or(0);
+        faults.push(Fault::NextWrite(match dice.chance(300) {
+            true => NextWrite::of_status_after(number(dice.between(0, 7)), strike),
+            false => NextWrite::after(number(dice.between(0, 19)), strike),
+        }));
     }
     faults
 }

@@ -30,7 +30,7 @@ pub(super) fn found(script: &Script, update: Option<Span>, foreign: bool) -> Vec
         let rollout = world.get(&Key::new(Kind::Rollout, NAMESPACE, NAME)).cloned();
         let update = rollout
             .and_then(|rollout| crate::scenario::verbs::set_image(&world, &rollout, None, "web:2").ok());
-        if let Some(update) = update {
+        for update in update.into_iter().flatten() {
             let _ = world.user(update, &mut ());
         }
     }

@@ -37,8 +37,6 @@ pub struct Trace {
     told: BTreeMap<Key, View>,
     /// The second in which pods changed that were not told yet.
     untold: Option<Time>,
-    /// Each share that the new version ever had, and when first.
-    weights: BTreeMap<String, BTreeMap<i64, Span>>,
 }
 
 impl Trace {
@@ -46,8 +44,7 @@ impl Trace {
     pub fn new(world: &World) -> Trace {
         let rollouts = world.store().of_kind(&Kind::Rollout);
         let told = rollouts.map(|object| (object.key(), View::of(world, object))).collect();
-        let (lines, weights) = (Vec::new(), BTreeMap::new());
-        Trace { begin: world.now(), lines, told, untold: None, weights }
+        Trace { begin: world.now(), lines: Vec::new(), told, untold: None }
     }
 
     /// How long it has gone on.
@@ -58,11 +55,6 @@ impl Trace {
     /// The lines so far.
     pub fn lines(&self) -> &[Line] {
         &self.lines
-    }
-
-    /// Each share of the users, in percent, that the new version of a rollout ever had, and when first.
-    pub fn weights(&self, rollout: &str) -> impl Iterator<Item = (i64, Span)> {
-        self.weights.get(rollout).into_iter().flatten().map(|(weight, at)| (*weight, *at))
     }
 
     /// Tells something that is not seen in the cluster.
@@ -137,11 +129,20 @@ impl Trace {
                 ));
             }
         }
+        if let (Some(was), Some(is)) = (before.workload, now.workload)
+            && was != is
+        {
+            news.push((format!("workload {was}→{is}"), String::new()));
+        }
         if before.course != now.course {
             let because = |why: &str| if why.is_empty() { String::new() } else { format!("because {why}") };
             news.push(match now.course {
                 Course::Advancing => ("course advancing".to_owned(), String::new()),
                 Course::Held => ("course held".to_owned(), because(&now.pause)),
+                // A person's abort has no reason, and the status tells that of the phase before.
+                Course::Aborted if !now.message.starts_with("RolloutAborted") => {
+                    ("course aborted".to_owned(), String::new())
+                }
                 Course::Aborted => ("course aborted".to_owned(), because(&now.message)),
                 Course::Complete => ("course complete".to_owned(), String::new()),
             });
@@ -156,14 +157,6 @@ impl Trace {
             View { sets: before.sets, weight: before.weight, new: before.new, stable: before.stable, ..now };
         self.told.insert(key.clone(), view);
     }
-
-    fn weigh(&mut self, world: &World) {
-        let at = self.since(world.now());
-        for object in world.store().of_kind(&Kind::Rollout) {
-            let weight = View::of(world, object).weight;
-            self.weights.entry(object.meta.name.to_string()).or_default().entry(weight).or_insert(at);
-        }
-    }
 }
 
 impl Observer for Trace {
@@ -177,10 +170,8 @@ impl Observer for Trace {
                 match &object.kind {
                     Kind::ReplicaSet => {
                         self.untold.get_or_insert(world.now());
-                        self.weigh(world);
                     }
-                    Kind::Rollout | Kind::Service => {
-                        self.weigh(world);
+                    Kind::Rollout | Kind::Service | Kind::Deployment => {
                         self.changed(world, object.kind == Kind::Rollout && after.is_none(), &object.key());
                     }
                     _ => {}
@@ -208,8 +199,8 @@ impl Trace {
         for (key, now) in views {
             let told = self.told.get(&key);
             let news = told.is_none_or(|told| {
-                (told.revision, told.step, &told.services, told.course, &told.phase)
-                    != (now.revision, now.step, &now.services, now.course, &now.phase)
+                (told.revision, told.step, &told.services, told.workload, told.course, &told.phase)
+                    != (now.revision, now.step, &now.services, now.workload, now.course, &now.phase)
             });
             if news {
                 // Causes are told before what follows from them.

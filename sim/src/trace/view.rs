@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate_api::object::{Key, Kind, Object, RolloutBody};
+use tidegate_api::object::{Body, Key, Kind, Object, RolloutBody};
+use tidegate_controller::world::workload_key;
 
 use crate::scenario::verbs::revision;
 use crate::world::World;
@@ -47,6 +48,8 @@ pub(crate) struct View {
     pub message: String,
     /// The revision that each Service selects; nothing when it selects more than one.
     pub services: BTreeMap<String, Option<i64>>,
+    /// The wished pods of the Deployment that the template comes from.
+    pub workload: Option<i64>,
 }
 
 impl View {
@@ -87,6 +90,7 @@ impl View {
             stable,
             sets,
             services,
+            workload: workload(world, object, body),
         };
         view.weight = view.share(body);
         view
@@ -111,6 +115,7 @@ impl View {
             phase: String::new(),
             message: String::new(),
             services: BTreeMap::new(),
+            workload: None,
         }
     }
 
@@ -166,6 +171,14 @@ fn of_set(set: &Object) -> Option<Set> {
         pods: body.status.replicas.unwrap_or(0),
         ready: body.status.ready.unwrap_or(0),
     })
+}
+
+fn workload(world: &World, object: &Object, body: &RolloutBody) -> Option<i64> {
+    let reference = body.spec.spec().workload_ref.as_ref()?;
+    match &world.get(&workload_key(&object.meta.namespace, reference))?.body {
+        Body::Deployment(body) => Some(body.wished()),
+        _ => None,
+    }
 }
 
 fn services(

@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, RandomState};
 use tidegate_api::object::Kind;
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::Settings;
-use tidegate_controller::seams::ApiError;
 
 /// A range of milliseconds, both ends included, to draw a delay from.
 pub type Millis = (i64, i64);
@@ -131,8 +130,9 @@ impl PodModel {
 /// What goes wrong on the way between the controller and the API server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Interventions {
-    /// What happens to single writes.
-    pub on_call: Vec<(CallNumber, Strike)>,
+    /// What happens to single writes that are yet to come, each once. Of two that fit, the first one counts, and the
+    /// other one waits.
+    pub on_next: Vec<NextWrite>,
     /// What happens to all others.
     pub rates: FaultRates,
     /// How long after a crash the controller is started again.
@@ -144,7 +144,7 @@ pub struct Interventions {
 impl Default for Interventions {
     fn default() -> Interventions {
         Interventions {
-            on_call: Vec::new(),
+            on_next: Vec::new(),
             rates: FaultRates::default(),
             restart_after: Span::seconds(1),
             leak: None,
@@ -168,31 +168,50 @@ impl Leak {
     }
 }
 
-/// One write of the controller, counted from 0 over the whole run in the order in which they are started.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum CallNumber {
-    /// Among all writes.
-    Write(u64),
-    /// Among the writes of a Rollout's status.
-    StatusWrite(u64),
+/// What happens to a write that is yet to come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NextWrite {
+    /// Of this kind of object; of any when absent.
+    pub kind: Option<Kind>,
+    /// Only writes of a status count.
+    pub of_status: bool,
+    /// So many are let through first.
+    pub skip: u64,
+    /// What happens to it.
+    pub strike: Strike,
 }
 
-/// What happens to one call.
-#[derive(Clone, PartialEq, Eq, Debug)]
+impl NextWrite {
+    /// Something happens to a write, whatever it is of, after so many others.
+    pub fn after(skip: u64, strike: Strike) -> NextWrite {
+        NextWrite { kind: None, of_status: false, skip, strike }
+    }
+
+    /// Something happens to the write of a status after so many others.
+    pub fn of_status_after(skip: u64, strike: Strike) -> NextWrite {
+        NextWrite { of_status: true, ..NextWrite::after(skip, strike) }
+    }
+}
+
+/// What happens to one write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strike {
-    /// The controller dies before the call is carried out.
+    /// The API server refuses it, as if computed from an outdated version.
+    Conflict,
+    /// An API server that is too busy refuses it.
+    TooMany,
+    /// An API server that is not there refuses it.
+    Unavailable,
+    /// It is carried out, but the answer never comes.
+    LostReply,
+    /// It is neither carried out nor answered.
+    LostRequest,
+    /// The controller dies before it is carried out.
     CrashBefore,
-    /// The controller dies after the call was carried out, before it knows.
+    /// The controller dies after it was carried out, before it knows.
     CrashAfter,
-    /// The answer never comes.
-    LoseReply {
-        /// Whether the call was carried out.
-        applied: bool,
-    },
-    /// The API server refuses.
-    Refuse(ApiError),
-    /// The call takes so much longer to get there.
-    Delay(Span),
+    /// It takes so much longer to get there.
+    Slow(Span),
 }
 
 /// How often things go wrong by chance: so many writes of a thousand.

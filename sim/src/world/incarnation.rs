@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, WATCHED};
 use tidegate_controller::plan::{Guard, Verb};
 use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
 
-use super::config::{CallNumber, Strike};
+use super::config::Strike;
 use super::observe::{Happened, Observer, Writer, digest, text};
 use super::{Due, Recorded, World};
 use crate::cluster::store::{Part, outdated};
@@ -245,7 +245,7 @@ impl World {
         }
         let strike = self.strike_for(&call);
         let mut latency = self.dice.calls.within(self.config.call_latency);
-        if let Some(Strike::Delay(more)) = &strike {
+        if let Some(Strike::Slow(more)) = &strike {
             latency = latency.saturating_add(more.0);
         }
         if let Some(leak) = self.config.interventions.leak {
@@ -259,36 +259,30 @@ impl World {
     fn strike_for(&mut self, call: &ApiCall) -> Option<Strike> {
         self.counts.calls += 1;
         let ApiCall::Write { key, verb, .. } = call else { return None };
-        let number = self.counts.writes;
         self.counts.writes += 1;
-        let mut status_number = None;
-        if let Verb::Edit(edits) = verb
-            && key.kind == Kind::Rollout
-            && edits.iter().any(|edit| edit.is_of_status())
+        let of_status = key.kind == Kind::Rollout
+            && matches!(verb, Verb::Edit(edits) if edits.iter().any(|edit| edit.is_of_status()));
+        self.counts.status_writes += u64::from(of_status);
+        if !self.config.interventions.on_next.is_empty()
+            && let Some(next) = self.next_strike(key, of_status)
         {
-            status_number = Some(CallNumber::StatusWrite(self.counts.status_writes));
-            self.counts.status_writes += 1;
+            return Some(next);
         }
-        let plan = &self.config.interventions;
-        let meant =
-            |(at, _): &&(CallNumber, Strike)| *at == CallNumber::Write(number) || Some(*at) == status_number;
-        if let Some((_, strike)) = plan.on_call.iter().find(meant) {
-            return Some(strike.clone());
-        }
-        if !plan.rates.are_on(self.now) {
+        let rates = self.config.interventions.rates;
+        if !rates.are_on(self.now) {
             return None;
         }
-        let rates = plan.rates;
         let mut drawn = self.dice.faults.between(0, 999);
         let mut falls_under = |rate: u32| {
             drawn -= i64::from(rate);
             drawn < 0
         };
         if falls_under(rates.conflict) {
-            return Some(Strike::Refuse(outdated(key)));
+            return Some(Strike::Conflict);
         }
         if falls_under(rates.lost_reply) {
-            return Some(Strike::LoseReply { applied: self.dice.faults.chance(500) });
+            let applied = self.dice.faults.chance(500);
+            return Some(if applied { Strike::LostReply } else { Strike::LostRequest });
         }
         if falls_under(rates.crash_before) {
             return Some(Strike::CrashBefore);
@@ -296,14 +290,27 @@ impl World {
         if falls_under(rates.crash_after) {
             return Some(Strike::CrashAfter);
         }
-        falls_under(rates.refuse)
-            .then(|| match self.dice.faults.chance(500) {
-                true => ApiError::TooMany(
-                    "the server has received too many requests and has asked us to try again later".into(),
-                ),
-                false => ApiError::Unavailable("the server is currently unable to handle the request".into()),
-            })
-            .map(Strike::Refuse)
+        falls_under(rates.refuse).then(|| match self.dice.faults.chance(500) {
+            true => Strike::TooMany,
+            false => Strike::Unavailable,
+        })
+    }
+
+    /// What was to happen to the next such write.
+    fn next_strike(&mut self, key: &Key, of_status: bool) -> Option<Strike> {
+        let waiting = &mut self.config_mut().interventions.on_next;
+        let mut found = None;
+        for (at, next) in waiting.iter_mut().enumerate() {
+            let is_meant = next.kind.as_ref().is_none_or(|kind| *kind == key.kind);
+            if !is_meant || (next.of_status && !of_status) {
+                continue;
+            }
+            match next.skip.checked_sub(1) {
+                Some(less) => next.skip = less,
+                None => found = found.or(Some(at)),
+            }
+        }
+        found.map(|at| waiting.remove(at).strike)
     }
 
     pub(super) fn arrive(
@@ -322,29 +329,38 @@ impl World {
             return;
         }
         let answer = match strike {
-            None | Some(Strike::Delay(_)) => self.carry_out(id, &call, watch),
+            None | Some(Strike::Slow(_)) => self.carry_out(id, &call, watch),
             Some(Strike::CrashBefore) => return self.die(watch),
             Some(Strike::CrashAfter) => {
                 let _ = self.carry_out(id, &call, watch);
                 return self.die(watch);
             }
-            Some(Strike::LoseReply { applied }) => {
-                if applied {
-                    let _ = self.carry_out(id, &call, watch);
-                }
+            Some(Strike::LostReply) => {
+                let _ = self.carry_out(id, &call, watch);
                 Answer::Lost
             }
-            Some(Strike::Refuse(error)) => {
-                if let ApiCall::Write { key, .. } = &call {
-                    let what =
-                        Happened::Refused { by: Writer::Controller, key, error: &error, call: Some(id) };
-                    watch.saw(self, &what);
-                }
-                Answer::Refused(error)
-            }
+            Some(Strike::LostRequest) => Answer::Lost,
+            Some(Strike::Conflict) => self.refuse(id, &call, outdated, watch),
+            Some(Strike::TooMany) => self.refuse(id, &call, too_many, watch),
+            Some(Strike::Unavailable) => self.refuse(id, &call, unavailable, watch),
         };
         let latency = self.dice.calls.within(self.config.call_latency);
         self.push(Span::millis(latency), Due::Reply { to: from, id, answer });
+    }
+
+    fn refuse(
+        &self,
+        id: CallId,
+        call: &ApiCall,
+        error: impl Fn(&Key) -> ApiError,
+        watch: &mut dyn Observer,
+    ) -> Answer {
+        // Only writes are struck.
+        let ApiCall::Write { key, .. } = call else { return Answer::Lost };
+        let error = error(key);
+        let what = Happened::Refused { by: Writer::Controller, key, error: &error, call: Some(id) };
+        watch.saw(self, &what);
+        Answer::Refused(error)
     }
 
     fn die(&mut self, watch: &mut dyn Observer) {
@@ -399,4 +415,12 @@ impl World {
             Err(error) => Answer::Refused(error),
         }
     }
+}
+
+fn too_many(_: &Key) -> ApiError {
+    ApiError::TooMany("the server has received too many requests and has asked us to try again later".into())
+}
+
+fn unavailable(_: &Key) -> ApiError {
+    ApiError::Unavailable("the server is currently unable to handle the request".into())
 }

@@ -205,7 +205,7 @@ fn struck(strike: Option<Strike>) -> (Vec<Answer>, bool, u32) {
     let mut world = world(9);
     rest(&mut world);
     if let Some(strike) = strike {
-        world.config_mut().interventions.on_call = vec![(CallNumber::Write(0), strike)];
+        world.config_mut().interventions.on_next = vec![NextWrite::after(0, strike)];
     }
     let s = service("s", "a");
     let call = ApiCall::Write { key: s.key(), guard: Guard::Absent, verb: Verb::Create(Arc::new(s)) };
@@ -224,19 +224,17 @@ fn struck(strike: Option<Strike>) -> (Vec<Answer>, bool, u32) {
 
 #[test]
 fn a_call_is_carried_out_answered_and_struck_as_planned() {
-    let refusal = ApiError::Forbidden("no".into());
     let (answers, done, lives) = struck(None);
     assert!(matches!(&answers[..], [Answer::Done(Some(_))]) && done && lives == 1);
-    let (answers, done, lives) = struck(Some(Strike::Delay(Span::seconds(9))));
+    let (answers, done, lives) = struck(Some(Strike::Slow(Span::seconds(9))));
     assert!(matches!(&answers[..], [Answer::Done(Some(_))]) && done && lives == 1);
     for (strike, expected) in [
         (Strike::CrashBefore, (vec![], false, 2)),
         (Strike::CrashAfter, (vec![], true, 2)),
-        (Strike::LoseReply { applied: true }, (vec![Answer::Lost], true, 1)),
-        (Strike::LoseReply { applied: false }, (vec![Answer::Lost], false, 1)),
-        (Strike::Refuse(refusal.clone()), (vec![Answer::Refused(refusal)], false, 1)),
+        (Strike::LostReply, (vec![Answer::Lost], true, 1)),
+        (Strike::LostRequest, (vec![Answer::Lost], false, 1)),
     ] {
-        assert_eq!(struck(Some(strike.clone())), expected, "{strike:?}");
+        assert_eq!(struck(Some(strike)), expected, "{strike:?}");
     }
 }
 

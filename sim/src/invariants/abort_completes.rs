@@ -1,0 +1,44 @@
+//! L5: at rest an aborted update has no users, and no pods but those it keeps on purpose.
+
+use tidegate_api::object::{Key, Kind};
+use tidegate_controller::rollout::services::selected_hash;
+
+use super::view::View;
+use super::{Invariant, Violation};
+use crate::world::World;
+
+/// The invariant. Where the stable version cannot carry the users, they stay as long as nothing better is there.
+pub struct AbortCompletes;
+
+impl Invariant for AbortCompletes {
+    fn name(&self) -> &'static str {
+        "L5"
+    }
+
+    fn at_rest(&mut self, world: &World) -> Result<(), Violation> {
+        for rollout in world.store().of_kind(&Kind::Rollout) {
+            let Some(body) = rollout.rollout().filter(|body| body.status.is_aborted()) else { continue };
+            let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
+            let (spec, status, n) = (body.spec.spec(), &body.status, truth.n());
+            let Some(stable) = truth.of_hash(status.stable_hash()) else { continue };
+            if stable.available < stable.set.wished().min(n) || status.stable_hash() == status.current() {
+                continue;
+            }
+            let new = truth.of_hash(status.current()).map_or(0, |seen| seen.set.wished());
+            let wrong = if let Some(blue_green) = spec.blue_green() {
+                let active =
+                    Key::new(Kind::Service, rollout.meta.namespace.clone(), &*blue_green.active_service);
+                let serves = world.get(&active).is_some_and(|s| selected_hash(s) == status.stable_hash());
+                !serves || (new > 0 && blue_green.abort_scale_down_delay_seconds != Some(0))
+            } else {
+                new > 0
+            };
+            if wrong {
+                let message =
+                    format!("{} rests aborted with {new} pods of the new version", rollout.meta.name);
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! S2: users are sent to a version only when it can carry all of them.
+
+use tidegate_api::object::Kind;
+use tidegate_controller::rollout::services::selected_hash;
+
+use super::view::{View, Views, rollout_of};
+use super::{Invariant, Violation};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant, for the Service of a blue-green update that users reach. What a canary without routers gives users
+/// is the number of its pods, which S4 and S10 watch.
+#[derive(Default)]
+pub struct CapacityBeforeTraffic(Views);
+
+impl Invariant for CapacityBeforeTraffic {
+    fn name(&self) -> &'static str {
+        "S2"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        self.0.note(world, what);
+        let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
+            what
+        else {
+            return Ok(());
+        };
+        let hash = selected_hash(after);
+        if after.kind != Kind::Service || hash.is_empty() || selected_hash(before) == hash {
+            return Ok(());
+        }
+        let Some(truth) = rollout_of(world, &after.key()).and_then(|key| View::of_truth(world, &key)) else {
+            return Ok(());
+        };
+        let active = truth.spec().and_then(|spec| spec.blue_green()).map(|spec| &*spec.active_service);
+        if active != Some(&*after.meta.name) {
+            return Ok(());
+        }
+        let carries = |view: &View| view.of_hash(hash).is_some_and(|seen| seen.available >= view.n());
+        if carries(&truth) || self.0.of(*call).any(carries) {
+            return Ok(());
+        }
+        let available = truth.of_hash(hash).map_or(0, |seen| seen.available);
+        let message = format!("{hash} gets all users with {available} of {} pods", truth.n());
+        Err(Violation::new(self.name(), world, message))
+    }
+}

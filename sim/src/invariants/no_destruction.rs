@@ -1,0 +1,45 @@
+//! S8: nothing that a Service selects is taken away.
+
+use tidegate_api::object::{Key, Kind};
+use tidegate_controller::rollout::services::selected_hash;
+use tidegate_controller::rollout::set::Set;
+
+use super::view::{View, Views, owner, service_names};
+use super::{Invariant, Violation};
+use crate::world::{Happened, World, Writer};
+
+/// The invariant. With no pods wished there is nothing to protect.
+#[derive(Default)]
+pub struct NoDestruction(Views);
+
+impl Invariant for NoDestruction {
+    fn name(&self) -> &'static str {
+        "S8"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+        self.0.note(world, what);
+        let Happened::Stored { by: Writer::Controller, before: Some(before), after, call } = what else {
+            return Ok(());
+        };
+        let (Some(set), Some(key)) = (Set::new((*before).clone()), owner(before)) else { return Ok(()) };
+        let size = after.and_then(|after| after.replica_set()).map(|set| set.wished());
+        if size.is_some_and(|size| size > 0 || set.wished() == 0) {
+            return Ok(());
+        }
+        let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
+        // A set that is deleted is no longer in the truth; one that goes to 0 is protected while its pods serve.
+        let serves = truth.sets.iter().any(|seen| seen.set.name() == set.name() && seen.available > 0);
+        if truth.n() == 0 || self.0.of(*call).any(|view| view.n() == 0) || (size.is_some() && !serves) {
+            return Ok(());
+        }
+        for name in service_names(&truth.rollout) {
+            let key = Key::new(Kind::Service, before.meta.namespace.clone(), name);
+            if world.get(&key).is_some_and(|service| selected_hash(service) == set.hash()) {
+                let message = format!("{} goes while Service {name} selects it", set.name());
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,312 @@
+//! Every key of a scenario, with one line that says what it means: the table that reading checks keys against, and
+//! that the reference page is written from.
+
+/// The keys that may stand in one place.
+pub struct Section {
+    /// Its name in this table.
+    pub name: &'static str,
+    /// The heading in the reference.
+    pub title: &'static str,
+    /// The keys.
+    pub keys: &'static [Key],
+}
+
+/// One key.
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub value: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// The names of the keys that may stand in a section.
+pub(super) fn known(section: &str) -> Vec<&'static str> {
+    let found = TABLE.iter().find(|known| known.name == section);
+    found.map_or_else(Vec::new, |section| section.keys.iter().map(|key| key.name).collect())
+}
+
+/// The reference of the scenario language, in Markdown.
+pub fn page() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for section in TABLE {
+        out += &format!("\n## {}\n\n| Key | Value | Meaning |\n|---|---|---|\n", section.title);
+        for key in section.keys {
+            out += &format!("| `{}` | {} | {} |\n", key.name, key.value, key.meaning);
+        }
+    }
+    out
+}
+
+const INTRODUCTION: &str = "\
+<!-- Written by `cargo xtask scenario-keys`. -->
+# The scenario language
+
+A scenario is one YAML file: what is in a cluster, what people do there and when, and what must come of it. `tidegate
+simulate FILE` plays it, `tidegate test DIR` plays all of a folder and compares their traces with the snapshots. Every
+invariant is watched in every scenario; `then` says only what is special. Unknown keys are errors.
+
+Durations are written `90s`, `1h30m` or as a number of seconds, ranges `2s..8s`, bounds `3`, `\"> 20\"`, `\"<= 5\"`.
+";
+
+macro_rules! keys {
+    ($($name:literal, $value:literal, $meaning:literal;)*) => {
+        &[$(Key { name: $name, value: $value, meaning: $meaning }),*]
+    };
+}
+
+/// The whole language.
+pub const TABLE: &[Section] = &[
+    Section {
+        name: "scenario",
+        title: "A scenario",
+        keys: keys! {
+            "about", "sentence", "The idea.";
+            "given", "list", "What is in the cluster: files beside the scenario, patterns of their names, or objects in place. Objects that carry a `metadata.uid` were written by an earlier controller: they are put there with their status before ours starts; where no pods are given, the ReplicaSets make theirs before.";
+            "settled", "true or false", "Whether the first deployment has come to rest before 00:00:00 (the default).";
+            "world", "mapping", "How the invented cluster behaves.";
+            "when", "list", "What people do, in order.";
+            "then", "mapping", "What must come of it.";
+        },
+    },
+    Section {
+        name: "world",
+        title: "`world`",
+        keys: keys! {
+            "seed", "number", "Where all chance comes from; 0 when absent.";
+            "lag", "range", "How long a change takes until a watch shows it; 1ms..20ms when absent.";
+            "pods", "mapping", "How pods behave: the keys below for all of them, or under an image (the end of its name) for its pods.";
+        },
+    },
+    Section {
+        name: "pods",
+        title: "`pods`",
+        keys: keys! {
+            "startup", "range", "From a pod's creation until it is ready; 2s..8s when absent.";
+            "ready", "`never` or `always`", "Whether it is ever ready.";
+            "crash_after", "range", "So long after it is ready it fails for good.";
+            "exit", "number", "It ends as soon as it runs, with this exit code.";
+            "flaps", "`{up, down, times}`", "Loses its readiness after `up`, gets it back after `down`, so many times.";
+            "termination", "range", "From its deletion until it is gone; nothing when absent.";
+        },
+    },
+    Section {
+        name: "flaps",
+        title: "`flaps`",
+        keys: keys! {
+            "up", "range", "How long a pod stays ready.";
+            "down", "range", "How long it is not.";
+            "times", "number", "How often.";
+        },
+    },
+    Section {
+        name: "entry",
+        title: "An entry of `when`: its moment",
+        keys: keys! {
+            "at", "duration", "So long after the beginning.";
+            "once", "conditions", "The first moment at which all of it holds, counted after the entry before.";
+            "after", "duration", "So much later than `at` or `once`, or than the entry before.";
+        },
+    },
+    Section {
+        name: "verb",
+        title: "An entry of `when`: its verb",
+        keys: keys! {
+            "set_image", "`{rollout, container, image}`", "Gives a container another image, in the workload where the Rollout refers to one.";
+            "promote", "Rollout", "On to the next step, or out of a pause.";
+            "promote_full", "Rollout", "To the end at once.";
+            "abort", "Rollout", "Back to the stable version.";
+            "retry", "Rollout", "Once more after an abort.";
+            "undo", "Rollout or `{rollout, to_revision}`", "The pod template of an earlier revision.";
+            "restart", "Rollout", "All pods anew.";
+            "pause", "Rollout", "Sets `spec.paused`.";
+            "resume", "Rollout", "Clears `spec.paused`.";
+            "scale", "`{rollout, replicas}`", "Sets the wished pods through the scale subresource.";
+            "apply", "objects", "Makes or replaces objects; a file, an object, or a list of them.";
+            "create", "objects", "Makes objects.";
+            "patch", "mapping", "Changes an object.";
+            "delete", "object", "Deletes an object.";
+            "ready", "`{rollout, side, count}`", "Makes pods ready, whatever their model says.";
+            "unready", "`{rollout, side, count}`", "Takes the readiness of pods away.";
+            "load", "`{autoscaler, total, per_pod}`", "Gives a HorizontalPodAutoscaler this work to measure; it then scales by what it reads.";
+            "fault", "`{NAME: …}`", "Something goes wrong between the controller and the API server.";
+            "restart_controller", "nothing", "The controller dies and is started again, knowing nothing.";
+            "upgrade_controller", "nothing or `{down}`", "The controller ends, and another one is started so much later (5s).";
+            "note", "text", "Says something in the trace.";
+        },
+    },
+    Section {
+        name: "set_image",
+        title: "`set_image`",
+        keys: keys! {
+            "rollout", "name", "The Rollout.";
+            "container", "name", "The container or init container; the only container when absent.";
+            "image", "text", "The image.";
+        },
+    },
+    Section {
+        name: "undo",
+        title: "`undo`",
+        keys: keys! {
+            "rollout", "name", "The Rollout.";
+            "to_revision", "number", "The revision; the one before the latest when absent.";
+        },
+    },
+    Section {
+        name: "scale",
+        title: "`scale`",
+        keys: keys! {
+            "rollout", "name", "The Rollout.";
+            "replicas", "number", "How many pods.";
+        },
+    },
+    Section {
+        name: "target",
+        title: "An object (`delete`, `patch`, `object`)",
+        keys: keys! {
+            "kind", "text", "Its kind.";
+            "name", "text", "Its name.";
+            "rollout", "name", "The Rollout that owns it.";
+            "revision", "number", "Its revision, for ReplicaSets: their names contain a hash.";
+        },
+    },
+    Section {
+        name: "patch",
+        title: "`patch`, beside the object",
+        keys: keys! {
+            "merge", "mapping", "A merge patch (RFC 7396).";
+            "json", "list", "A JSON patch (RFC 6902).";
+            "subresource", "`status`", "The status is meant.";
+        },
+    },
+    Section {
+        name: "readiness",
+        title: "`ready` and `unready`",
+        keys: keys! {
+            "rollout", "name", "The Rollout.";
+            "side", "`stable`, `new` or a revision", "Whose pods; those of the new version when absent.";
+            "count", "number", "How many; all when absent.";
+        },
+    },
+    Section {
+        name: "load",
+        title: "`load`",
+        keys: keys! {
+            "autoscaler", "name", "The HorizontalPodAutoscaler.";
+            "total", "number", "The work there is.";
+            "per_pod", "number", "What one pod carries; 1 when absent.";
+        },
+    },
+    Section {
+        name: "fault",
+        title: "`fault`",
+        keys: keys! {
+            "next_write", "mapping", "Something happens to one write to come.";
+            "conflicts", "`{rate, for}`", "Writes are refused as computed from an outdated version.";
+            "lost_replies", "`{rate, for}`", "Writes get no answer, carried out or not.";
+            "refusals", "`{rate, for}`", "Writes are refused by a server that is busy or not there.";
+            "crashes", "`{rate, for}`", "The controller dies at writes and is started again a second later.";
+            "watch_lag", "`{kind, lag}`", "Watches show changes so much later, from now on.";
+            "watch_stall", "`{kind, for}`", "A watch shows nothing for a while.";
+            "watch_break", "`{kind, for}`", "A watch breaks: what it has not shown it never shows, and so much later it lists anew.";
+        },
+    },
+    Section {
+        name: "next_write",
+        title: "`next_write`",
+        keys: keys! {
+            "fails", "`conflict`, `too_many`, `unavailable`, `lost_reply`, `lost_request`, `crash_before`, `crash_after` or `slow`", "What becomes of it: refused as computed from an outdated version, by a server that is too busy, or by one that is not there; carried out without an answer; lost on its way; the controller dies before or after it is carried out; it takes longer to get there.";
+            "by", "duration", "How much longer, where it is `slow`.";
+            "kind", "text", "Only writes of this kind count.";
+            "subresource", "`status`", "Only writes of a status count.";
+            "skip", "number", "So many are let through first.";
+        },
+    },
+    Section {
+        name: "rate",
+        title: "`conflicts`, `lost_replies`, `refusals`, `crashes`",
+        keys: keys! {
+            "rate", "percent", "How many of the writes.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "watch",
+        title: "`watch_stall` and `watch_break`",
+        keys: keys! {
+            "kind", "text", "The watch of this kind.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "lag",
+        title: "`watch_lag`",
+        keys: keys! {
+            "kind", "text", "The watch of this kind; all of them when absent.";
+            "lag", "range", "How much later.";
+        },
+    },
+    Section {
+        name: "upgrade_controller",
+        title: "`upgrade_controller`",
+        keys: keys! {
+            "down", "duration", "How long there is no controller.";
+        },
+    },
+    Section {
+        name: "condition",
+        title: "Conditions (`once`, `never`, `holds`)",
+        keys: keys! {
+            "rollout", "name", "The Rollout that the next ones are about. `once` waits until its status was computed from its present specification.";
+            "phase", "text", "`status.phase`.";
+            "step", "number", "`status.currentStepIndex`.";
+            "weight", "bound", "The share of users that the new version has, in percent.";
+            "message", "text", "A part of `status.message`.";
+            "condition", "`{type, status, reason, message}`", "One of `status.conditions`; of the message a part.";
+            "replicas", "`{REVISION: bound}`", "Pods of a revision that exist.";
+            "healthy_pods", "bound", "Ready pods of all revisions.";
+            "object", "mapping", "A field of an object, or how many objects there are.";
+            "event", "reason or `{reason, message, count}`", "Kubernetes events recorded since the entry before; at least one when `count` is absent. Of the message a part.";
+            "time_since", "duration", "So much time has passed since the entry before.";
+        },
+    },
+    Section {
+        name: "status_condition",
+        title: "`condition`",
+        keys: keys! {
+            "type", "text", "Its type.";
+            "status", "text", "Its status; any when absent.";
+            "reason", "text", "Its reason; any when absent.";
+            "message", "text", "A part of its message.";
+        },
+    },
+    Section {
+        name: "object",
+        title: "`object`, beside the object",
+        keys: keys! {
+            "path", "text", "The field: `spec.replicas`, or `/metadata/annotations/a~1b` where names have dots.";
+            "value", "anything", "What stands there: a bound for numbers, null for nothing; anything when absent.";
+            "count", "bound", "How many such objects there are.";
+        },
+    },
+    Section {
+        name: "event",
+        title: "`event`",
+        keys: keys! {
+            "reason", "text", "Its reason.";
+            "message", "text", "A part of its message.";
+            "count", "bound", "How many.";
+        },
+    },
+    Section {
+        name: "then",
+        title: "`then`",
+        keys: keys! {
+            "ends", "phase or `{ROLLOUT: phase}`", "The phase at the end; the world must be at rest there.";
+            "within", "duration", "How long it may take; a day when absent.";
+            "never", "list of conditions", "What may never be so, at no event.";
+            "holds", "list of conditions", "What must be so at the end; `event` counts from the beginning.";
+        },
+    },
+];
