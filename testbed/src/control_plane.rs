@@ -111,7 +111,11 @@ impl Starting {
         Ok(Starting { guard, folder, admin, manager, port, since })
     }
 
-    async fn finish(mut self, programs: &Programs, controllers: &[&str]) -> Result<ControlPlane, TestbedError> {
+    async fn finish(
+        mut self,
+        programs: &Programs,
+        controllers: &[&str],
+    ) -> Result<ControlPlane, TestbedError> {
         let certificate = self.certificate().await?;
         let server = format!("https://127.0.0.1:{}", self.port);
         let write = |user: &User, name: &str| {

@@ -49,7 +49,8 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     if arguments.list {
         let names = questions.iter().flat_map(|question| [question.name("simulated"), question.name("real")]);
-        return Ok(libtest_mimic::run(&arguments, names.map(|name| Trial::test(name, || Ok(()))).collect()).exit_code());
+        return Ok(libtest_mimic::run(&arguments, names.map(|name| Trial::test(name, || Ok(()))).collect())
+            .exit_code());
     }
     let plane = begin()?;
     if accepting {
@@ -134,7 +135,11 @@ fn begin() -> Result<Option<ControlPlane>, Box<dyn std::error::Error>> {
     let plane = runtime()?.block_on(start)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
     kubectl(plane.kubeconfig(), &["apply", "--server-side", "-f", &folder.display().to_string()], "")?;
-    kubectl(plane.kubeconfig(), &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
+    kubectl(
+        plane.kubeconfig(),
+        &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"],
+        "",
+    )?;
     Ok(Some(plane))
 }
 

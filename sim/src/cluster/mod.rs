@@ -1,8 +1,8 @@
 //! The invented API server and the built-in controllers around it.
 
 pub mod actors;
-pub mod api;
 pub mod admission;
+pub mod api;
 pub mod disruption;
 pub mod gc;
 pub mod life;

@@ -189,7 +189,10 @@ mod tests {
                 json!({"op": "copy", "from": "/a/0", "path": "/e"}),
                 json!({"a": [1, 2], "b/c": {"~d": 1}, "e": 1}),
             ),
-            (json!({"op": "replace", "path": "/e", "value": 1}), json!({"a": [1, 2], "b/c": {"~d": 1}, "e": 1})),
+            (
+                json!({"op": "replace", "path": "/e", "value": 1}),
+                json!({"a": [1, 2], "b/c": {"~d": 1}, "e": 1}),
+            ),
             (json!({"op": "test", "path": "/a", "value": [1, 2]}), start.clone()),
             (json!({"op": "replace", "path": "", "value": 7}), json!(7)),
         ] {

@@ -92,8 +92,9 @@ impl Case {
     }
 }
 
-const VERBS: [&str; 12] =
-    ["create", "update", "get", "list", "watch", "merge", "json", "apply", "delete", "clear", "gone", "going"];
+const VERBS: [&str; 12] = [
+    "create", "update", "get", "list", "watch", "merge", "json", "apply", "delete", "clear", "gone", "going",
+];
 
 impl Ask {
     fn read(value: &Value, objects: &Map<String, Value>) -> Result<Ask, String> {
@@ -192,7 +193,8 @@ fn filled(value: &Value, namespace: &str, replies: &Replies) -> Result<Value, St
             Value::Array(items.iter().map(|item| filled(item, namespace, replies)).collect::<Result<_, _>>()?)
         }
         Value::Object(map) => {
-            let fields = map.iter().map(|(name, value)| Ok((name.clone(), filled(value, namespace, replies)?)));
+            let fields =
+                map.iter().map(|(name, value)| Ok((name.clone(), filled(value, namespace, replies)?)));
             Value::Object(fields.collect::<Result<_, String>>()?)
         }
         other => other.clone(),

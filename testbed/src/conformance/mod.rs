@@ -105,8 +105,7 @@ pub fn accept(area: &str, replies: &Map<String, Value>) -> Result<(), String> {
 
 /// Plays a case in a namespace of its own; the normalised replies, one for each request.
 pub fn play(case: &Case, namespace: &str, world: &mut dyn Asked) -> Result<Value, String> {
-    let place =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     let made = world.ask(&Request::new(Method::Post, "/api/v1/namespaces").with_body(place))?;
     if made.code != 201 {
         return Err(format!("the namespace was not made: {}", made.body));
@@ -129,12 +128,7 @@ pub fn play(case: &Case, namespace: &str, world: &mut dyn Asked) -> Result<Value
     Ok(told.iter().map(|(reply, ownership)| normaliser.tell(reply, *ownership)).collect())
 }
 
-fn put(
-    ask: &Ask,
-    namespace: &str,
-    replies: &mut Replies,
-    world: &mut dyn Asked,
-) -> Result<Reply, String> {
+fn put(ask: &Ask, namespace: &str, replies: &mut Replies, world: &mut dyn Asked) -> Result<Reply, String> {
     let request = ask.request(namespace, replies)?;
     let reply = match ask.end {
         Some(end) => world.until(&request, end)?,

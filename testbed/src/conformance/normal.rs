@@ -33,9 +33,12 @@ impl Normaliser {
     fn learn_from(&mut self, value: &Value) {
         match value {
             Value::Object(map) => {
-                let is_list = map.contains_key("items") || map.get("kind").is_some_and(|kind| kind == "Status");
+                let is_list =
+                    map.contains_key("items") || map.get("kind").is_some_and(|kind| kind == "Status");
                 if let Some(meta) = map.get("metadata") {
-                    if let Some(uid) = meta["uid"].as_str().filter(|uid| !self.identities.iter().any(|u| u == uid)) {
+                    if let Some(uid) =
+                        meta["uid"].as_str().filter(|uid| !self.identities.iter().any(|u| u == uid))
+                    {
                         self.identities.push(uid.to_owned());
                     }
                     if let Some(version) = meta["resourceVersion"].as_str().and_then(|v| v.parse().ok())
@@ -81,8 +84,11 @@ impl Normaliser {
                 }
                 if let Some(Value::Array(entries)) = map.get_mut("managedFields") {
                     // They are ordered by time first, and that to the second.
-                    let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-                    entries.sort_by_key(|entry| ["operation", "manager", "subresource"].map(|field| text(entry, field)));
+                    let text =
+                        |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+                    entries.sort_by_key(|entry| {
+                        ["operation", "manager", "subresource"].map(|field| text(entry, field))
+                    });
                 }
                 for (name, value) in map.iter_mut() {
                     match (name.as_str(), &mut *value) {
@@ -112,7 +118,10 @@ impl Normaliser {
                             *text = "<address>".into();
                         }
                         ("clusterIPs", Value::Array(texts)) => {
-                            for text in texts.iter_mut().filter(|t| t.as_str().is_some_and(|t| t.starts_with("10.96."))) {
+                            for text in texts
+                                .iter_mut()
+                                .filter(|t| t.as_str().is_some_and(|t| t.starts_with("10.96.")))
+                            {
                                 *text = "<address>".into();
                             }
                         }
@@ -140,7 +149,14 @@ impl Normaliser {
             text = text.replace(uid.as_str(), &format!("<identity {}>", at + 1));
         }
         // Numbers of versions inside of sentences.
-        for lead in ["in precondition (", "in record (", "resource version: ", "Current resource version: ", "current: ", "resourceVersion: "] {
+        for lead in [
+            "in precondition (",
+            "in record (",
+            "resource version: ",
+            "Current resource version: ",
+            "current: ",
+            "resourceVersion: ",
+        ] {
             let mut from = 0;
             while let Some(at) = text[from..].find(lead).map(|at| at + from + lead.len()) {
                 let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();

@@ -25,7 +25,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 impl Asked for Real {
     fn ask(&mut self, request: &Request) -> Result<Reply, String> {
         let answer = answer(&self.client, request);
-        self.runtime.block_on(async { tokio::time::timeout(LIMIT, answer).await }).map_err(|_| "no answer".to_owned())?
+        self.runtime
+            .block_on(async { tokio::time::timeout(LIMIT, answer).await })
+            .map_err(|_| "no answer".to_owned())?
     }
 
     fn until(&mut self, request: &Request, end: End) -> Result<Reply, String> {

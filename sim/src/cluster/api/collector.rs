@@ -66,10 +66,12 @@ impl Server {
         if is_held_by(&object, FOREGROUND) {
             let blocks = |key: &Key| {
                 let found = self.store.get(key);
-                found.is_some_and(|one| one.meta.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion))
+                found
+                    .is_some_and(|one| one.meta.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion))
             };
             if !dependents.iter().any(blocks) {
-                return self.change(&target, |object| object.meta.finalizers.retain(|one| &**one != FOREGROUND));
+                return self
+                    .change(&target, |object| object.meta.finalizers.retain(|one| &**one != FOREGROUND));
             }
         }
         if is_held_by(&object, ORPHAN) {

@@ -38,7 +38,12 @@ pub fn fill(kind: &Kind, object: &mut Value, address: u64) {
     }
     if let Some(map) = object.as_object_mut() {
         // A group of fields that holds nothing is not there.
-        map.retain(|name, value| name == "spec" || name == "status" || !value.as_object().is_some_and(|map| map.is_empty()) || name == "source");
+        map.retain(|name, value| {
+            name == "spec"
+                || name == "status"
+                || !value.as_object().is_some_and(|map| map.is_empty())
+                || name == "source"
+        });
     }
 }
 
@@ -83,13 +88,16 @@ fn pod(object: &mut Value) {
 
 fn quality(spec: &Value) -> &'static str {
     let containers = spec["containers"].as_array().map_or(&[][..], Vec::as_slice);
-    let resources = |container: &Value, field: &str| container["resources"][field].as_object().cloned().unwrap_or_default();
+    let resources = |container: &Value, field: &str| {
+        container["resources"][field].as_object().cloned().unwrap_or_default()
+    };
     if containers.iter().all(|c| resources(c, "limits").is_empty() && resources(c, "requests").is_empty()) {
         return "BestEffort";
     }
     let guaranteed = |container: &Value| {
         let limits = resources(container, "limits");
-        ["cpu", "memory"].iter().all(|name| limits.contains_key(*name)) && limits == resources(container, "requests")
+        ["cpu", "memory"].iter().all(|name| limits.contains_key(*name))
+            && limits == resources(container, "requests")
     };
     if containers.iter().all(guaranteed) { "Guaranteed" } else { "Burstable" }
 }

@@ -29,7 +29,8 @@ impl Server {
         if limit > 0 && items.len() > limit {
             metadata["remainingItemCount"] = (items.len() - limit).into();
             items.truncate(limit);
-            metadata["continue"] = items.last().map(place).map_or(Value::Null, |last| format!("after:{last}").into());
+            metadata["continue"] =
+                items.last().map(place).map_or(Value::Null, |last| format!("after:{last}").into());
         }
         if !target.resource.custom {
             // The items of a list of built-in objects do not repeat what they are.
@@ -48,7 +49,8 @@ impl Server {
     pub(super) fn watch(&self, target: &Target, request: &Request) -> Result<Reply, Refusal> {
         let selection = self.selection(target, request)?;
         check_match(request, true)?;
-        let version = version_of(request).map_err(|why| Refusal { reason: "", ..Refusal::new(500, "", why) })?;
+        let version =
+            version_of(request).map_err(|why| Refusal { reason: "", ..Refusal::new(500, "", why) })?;
         let as_list = request.parameter("sendInitialEvents");
         let mut events = Vec::new();
         let from = match version {
@@ -132,14 +134,16 @@ fn version_of(request: &Request) -> Result<Option<u64>, String> {
 }
 
 fn check_match(request: &Request, is_watch: bool) -> Result<(), Refusal> {
-    let (matching, version) = (request.parameter("resourceVersionMatch"), request.parameter("resourceVersion"));
+    let (matching, version) =
+        (request.parameter("resourceVersionMatch"), request.parameter("resourceVersion"));
     let as_list = request.query.contains_key("sendInitialEvents");
     let mut problems = Vec::new();
     let forbid = |why: &str| Problem::forbidden("resourceVersionMatch", why);
     match (is_watch, as_list) {
         (true, true) => {
             if matching != "NotOlderThan" {
-                problems.push(forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+                problems
+                    .push(forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
             }
             if !request.is_set("allowWatchBookmarks") {
                 problems.push(Problem::forbidden(
@@ -149,15 +153,22 @@ fn check_match(request: &Request, is_watch: bool) -> Result<(), Refusal> {
             }
         }
         (true, false) if !matching.is_empty() => {
-            problems.push(forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            problems.push(forbid(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         (false, _) if !matching.is_empty() => {
             if version.is_empty() {
                 problems.push(forbid("resourceVersionMatch is forbidden unless resourceVersion is provided"));
             } else if !matches!(matching, "Exact" | "NotOlderThan") {
-                problems.push(Problem::unsupported("resourceVersionMatch", matching, &["Exact", "NotOlderThan", ""]));
+                problems.push(Problem::unsupported(
+                    "resourceVersionMatch",
+                    matching,
+                    &["Exact", "NotOlderThan", ""],
+                ));
             } else if matching == "Exact" && version == "0" {
-                problems.push(forbid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+                problems
+                    .push(forbid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
             }
         }
         _ => {}

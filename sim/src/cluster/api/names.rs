@@ -73,7 +73,8 @@ pub fn key_faults(key: &str) -> Vec<String> {
             if prefix.is_empty() {
                 faults.push("prefix part must be non-empty".to_owned());
             } else {
-                faults.extend(subdomain_fault(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
+                faults
+                    .extend(subdomain_fault(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
             }
             faults.extend(name_faults(name));
             return faults;

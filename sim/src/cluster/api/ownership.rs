@@ -67,7 +67,8 @@ impl Ownership {
 
     /// Writes the managed fields into an object.
     pub fn put(&self, object: &mut Value) {
-        let mut entries: Vec<(&Owner, &Owned)> = self.0.iter().filter(|(_, owned)| !owned.fields.is_empty()).collect();
+        let mut entries: Vec<(&Owner, &Owned)> =
+            self.0.iter().filter(|(_, owned)| !owned.fields.is_empty()).collect();
         if entries.is_empty() {
             return;
         }
@@ -123,8 +124,12 @@ impl Ownership {
         let mut merged = live.clone();
         lay_over(&mut merged, document, &mut Vec::new());
         let last = self.0.get(owner).map(|owned| owned.fields.clone()).unwrap_or_default();
-        let others: Fields =
-            self.0.iter().filter(|(other, _)| *other != owner).flat_map(|(_, owned)| owned.fields.clone()).collect();
+        let others: Fields = self
+            .0
+            .iter()
+            .filter(|(other, _)| *other != owner)
+            .flat_map(|(_, owned)| owned.fields.clone())
+            .collect();
         for path in &last - &fields {
             let shared = |set: &Fields| set.iter().any(|other| other.starts_with(&path));
             if !shared(&others) && !shared(&fields) {
@@ -311,7 +316,9 @@ fn strip(fields: &mut Fields, ignored: &[&str]) {
 
 fn lay_over(live: &mut Value, document: &Value, path: &mut Vec<String>) {
     match (live, document) {
-        (live @ Value::Object(_), Value::Object(new)) if !path.last().is_some_and(|field| is_whole(field)) => {
+        (live @ Value::Object(_), Value::Object(new))
+            if !path.last().is_some_and(|field| is_whole(field)) =>
+        {
             for (name, value) in new {
                 path.push(format!("f:{name}"));
                 match live.get_mut(name) {
@@ -323,7 +330,8 @@ fn lay_over(live: &mut Value, document: &Value, path: &mut Vec<String>) {
         }
         (Value::Array(old), Value::Array(new)) if list_keys(path).is_some() => {
             let named = |items: &[Value], path: &[String]| -> Vec<String> {
-                let one = |item: &Value| parts(&json!([item]), path).and_then(|parts| parts.into_keys().next());
+                let one =
+                    |item: &Value| parts(&json!([item]), path).and_then(|parts| parts.into_keys().next());
                 items.iter().map(|item| one(item).unwrap_or_default()).collect()
             };
             let old_steps = named(old, path);
@@ -361,8 +369,9 @@ fn remove(value: &mut Value, path: &[String]) {
     }
     match (at, last.strip_prefix("f:")) {
         (Value::Object(map), Some(name)) => drop(map.remove(name)),
-        (Value::Array(items), _) => items
-            .retain(|item| !parts(&json!([item]), before).is_some_and(|parts| parts.contains_key(last))),
+        (Value::Array(items), _) => {
+            items.retain(|item| !parts(&json!([item]), before).is_some_and(|parts| parts.contains_key(last)))
+        }
         _ => {}
     }
 }

@@ -19,7 +19,8 @@ pub struct Problem {
 
 impl Problem {
     fn required(field: &str, why: &str) -> Problem {
-        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        let message =
+            if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         Problem { field: field.to_owned(), reason: "FieldValueRequired", message }
     }
 
@@ -30,12 +31,20 @@ impl Problem {
 
     /// A value that cannot be.
     pub fn invalid(field: impl Into<String>, value: &impl fmt::Display, why: &str) -> Problem {
-        Problem { field: field.into(), reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {why}") }
+        Problem {
+            field: field.into(),
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: {value}: {why}"),
+        }
     }
 
     /// Something that may not be done.
     pub fn forbidden(field: &str, why: &str) -> Problem {
-        Problem { field: field.to_owned(), reason: "FieldValueForbidden", message: format!("Forbidden: {why}") }
+        Problem {
+            field: field.to_owned(),
+            reason: "FieldValueForbidden",
+            message: format!("Forbidden: {why}"),
+        }
     }
 
     /// A value that is none of those that can be.
@@ -98,8 +107,13 @@ pub fn decode(resource: &Resource, object: &Value) -> Result<(), Refusal> {
     };
     for field in ["labels", "annotations"] {
         let values = object["metadata"][field].as_object().into_iter().flatten();
-        if let Some((_, value)) = values.into_iter().find(|(_, value)| !value.is_string() && !value.is_null()) {
-            let place = if resource.custom { format!("ObjectMeta.{field}") } else { format!("ObjectMeta.metadata.{field}") };
+        if let Some((_, value)) = values.into_iter().find(|(_, value)| !value.is_string() && !value.is_null())
+        {
+            let place = if resource.custom {
+                format!("ObjectMeta.{field}")
+            } else {
+                format!("ObjectMeta.metadata.{field}")
+            };
             return cannot(of_type(value, &place, "string"));
         }
     }
@@ -165,7 +179,11 @@ pub fn problems(resource: &Resource, object: &Value) -> Vec<Problem> {
         }
         "Lease" => {
             if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
-                all.push(Problem::invalid("spec.leaseDurationSeconds", &json!(seconds), "must be greater than 0"));
+                all.push(Problem::invalid(
+                    "spec.leaseDurationSeconds",
+                    &json!(seconds),
+                    "must be greater than 0",
+                ));
             }
         }
         "ConfigMap" | "Secret" => {
@@ -194,7 +212,8 @@ fn metadata(resource: &Resource, object: &Value) -> Vec<Problem> {
     if name.is_empty() {
         all.push(Problem::required("metadata.name", "name or generateName is required"));
     } else {
-        let faults = if resource.plural == "services" { service_name_fault(name) } else { subdomain_fault(name) };
+        let faults =
+            if resource.plural == "services" { service_name_fault(name) } else { subdomain_fault(name) };
         all.extend(faults.iter().map(|fault| Problem::invalid("metadata.name", &json!(name), fault)));
     }
     labels(&meta["labels"], "metadata.labels", &mut all);
@@ -239,7 +258,8 @@ fn owners(owners: &Value, all: &mut Vec<Problem>) {
                     "apiVersion" => "metadata.ownerReferences.apiVersion".to_owned(),
                     field => format!("metadata.ownerReferences.{field}"),
                 };
-                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                let why =
+                    if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
                 all.push(Problem::invalid(place, &json!(""), why));
             }
         }
@@ -381,7 +401,11 @@ fn event(object: &Value, all: &mut Vec<Problem>) {
     if component.is_empty() {
         all.push(Problem::required("reportingComponent", ""));
     }
-    all.extend(key_faults(component).iter().map(|fault| Problem::invalid("reportingComponent", &json!(component), fault)));
+    all.extend(
+        key_faults(component)
+            .iter()
+            .map(|fault| Problem::invalid("reportingComponent", &json!(component), fault)),
+    );
     for field in ["reportingInstance", "action"] {
         if text(field).is_empty() {
             all.push(Problem::required(field, ""));
@@ -429,11 +453,12 @@ fn custom(resource: &Resource, object: &Value, all: &mut Vec<Problem>) {
     }
 }
 
-/// Everything that is wrong with a change. Of the new metadata a change is told three times: here twice, and once by
-/// [`problems`].
+/// Everything that is wrong with a change. Of the new metadata the server tells several times: here all but one of
+/// them, and once by [`problems`].
 pub fn change_problems(resource: &Resource, before: &Value, after: &Value) -> Vec<Problem> {
     let again = metadata(resource, after);
-    let mut all = [again.clone(), again].concat();
+    let times = if matches!(resource.kind.name(), "ConfigMap" | "Secret") { 3 } else { 2 };
+    let mut all = vec![again; times].concat();
     let (old, new) = (&before["metadata"], &after["metadata"]);
     if !old["deletionTimestamp"].is_null() {
         let list = |meta: &Value| meta["finalizers"].as_array().cloned().unwrap_or_default();

@@ -29,7 +29,9 @@ enum Rule {
 impl Selection {
     /// Reads both selectors; the error is what a client is told.
     pub fn read(resource: &Resource, labels: &str, fields: &str) -> Result<Selection, String> {
-        let labels = Parser::new(labels).requirements().map_err(|why| format!("unable to parse requirement: {why}"))?;
+        let labels = Parser::new(labels)
+            .requirements()
+            .map_err(|why| format!("unable to parse requirement: {why}"))?;
         Ok(Selection { labels, fields: read_fields(resource, fields)? })
     }
 
@@ -38,7 +40,8 @@ impl Selection {
         let labels = &object["metadata"]["labels"];
         self.labels.iter().all(|requirement| {
             let found = labels[&requirement.key].as_str();
-            let among = |values: &[String]| found.is_some_and(|found| values.iter().any(|value| value == found));
+            let among =
+                |values: &[String]| found.is_some_and(|found| values.iter().any(|value| value == found));
             match &requirement.rule {
                 Rule::In(values) => among(values),
                 Rule::NotIn(values) => !among(values),
@@ -90,7 +93,8 @@ fn selectable(resource: &Resource) -> &'static [&'static str] {
 fn read_fields(resource: &Resource, text: &str) -> Result<Vec<(String, bool, String)>, String> {
     let mut fields = Vec::new();
     for term in text.split(',').filter(|term| !term.is_empty()) {
-        let (path, equal, value) = match (term.split_once("!="), term.split_once("=="), term.split_once('=')) {
+        let (path, equal, value) = match (term.split_once("!="), term.split_once("=="), term.split_once('='))
+        {
             (Some((path, value)), ..) => (path, false, value),
             (None, Some((path, value)), _) | (None, None, Some((path, value))) => (path, true, value),
             _ => return Err(format!("invalid selector: '{term}'; can't understand '{term}'")),
@@ -189,7 +193,9 @@ impl Parser {
         loop {
             match self.next() {
                 word if word == ")" => return Ok(values),
-                word if word.is_empty() => return Err("found '', expected: ',', ')' or identifier".to_owned()),
+                word if word.is_empty() => {
+                    return Err("found '', expected: ',', ')' or identifier".to_owned());
+                }
                 word if word == "," => {}
                 word => values.push(word),
             }

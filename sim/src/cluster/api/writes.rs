@@ -181,21 +181,28 @@ impl Server {
         }
         let version = text(new, "resourceVersion").unwrap_or_default();
         if version.is_empty() && (resource.custom || resource.plural == "leases") && by == By::Update {
-            let problem = Problem::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+            let problem =
+                Problem::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             return Err(rules::invalid(&resource.called(), &target.name, &[problem]));
         }
-        let number = match version {
-            "" => None,
-            digits => Some(digits.parse::<u64>().map_err(|_| {
-                plain(&format!("strconv.ParseUint: parsing \"{digits}\": invalid syntax"))
-            })?),
-        };
+        let number =
+            match version {
+                "" => None,
+                digits => Some(digits.parse::<u64>().map_err(|_| {
+                    plain(&format!("strconv.ParseUint: parsing \"{digits}\": invalid syntax"))
+                })?),
+            };
         if number.is_some() && old["resourceVersion"] != version {
             return Err(Server::refused(target, &outdated(&target.key())));
         }
-        for field in
-            ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
-        {
+        for field in [
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
             carry(old, &mut document["metadata"], field);
         }
         let part = if target.sub == "status" { Part::Status } else { Part::Main };
@@ -211,7 +218,8 @@ impl Server {
                 }
             }
         }
-        let clears = document["metadata"]["managedFields"] == json!([{}]) || document["metadata"]["managedFields"] == json!([]);
+        let clears = document["metadata"]["managedFields"] == json!([{}])
+            || document["metadata"]["managedFields"] == json!([]);
         forget(&mut document["metadata"], "managedFields");
         document = self.completed(target, &document);
         problems.extend(rules::change_problems(resource, &held, &document));
@@ -236,9 +244,15 @@ impl Server {
     }
 
     /// Stores a document in the place of what is there.
-    pub(super) fn store_in(&mut self, target: &Target, part: Part, document: &Value) -> Result<Reply, Refusal> {
+    pub(super) fn store_in(
+        &mut self,
+        target: &Target,
+        part: Part,
+        document: &Value,
+    ) -> Result<Reply, Refusal> {
         let object = read(document)?;
-        let guard = Guard::Version { uid: object.meta.uid.clone(), resource_version: object.meta.resource_version };
+        let guard =
+            Guard::Version { uid: object.meta.uid.clone(), resource_version: object.meta.resource_version };
         let outcome = self.store.update(&target.key(), Some(&guard), part, |held| {
             *held = object;
             Ok(())
@@ -330,7 +344,8 @@ impl Server {
         });
         let Some(odd) = odd else { return Ok(()) };
         let api_version = target.resource.kind.api_version();
-        let group_version = if api_version.contains('/') { api_version.to_owned() } else { format!("/{api_version}") };
+        let group_version =
+            if api_version.contains('/') { api_version.to_owned() } else { format!("/{api_version}") };
         Err(plain(&format!(
             "failed to create typed patch object ({}/{}; {group_version}, Kind={}): .{odd}: field not declared in schema",
             text(&body["metadata"], "namespace").unwrap_or_default(),
@@ -355,13 +370,19 @@ impl Server {
         if replicas < 0 {
             return Err(match target.resource.custom {
                 true => {
-                    let problem =
-                        Problem::invalid(".spec.replicas", &json!(replicas), "should be a non-negative integer");
+                    let problem = Problem::invalid(
+                        ".spec.replicas",
+                        &json!(replicas),
+                        "should be a non-negative integer",
+                    );
                     rules::invalid(&target.resource.kind_called(), &target.name, &[problem])
                 }
                 false => {
-                    let problem =
-                        Problem::invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+                    let problem = Problem::invalid(
+                        "spec.replicas",
+                        &json!(replicas),
+                        "must be greater than or equal to 0",
+                    );
                     rules::invalid("Scale.autoscaling", &target.name, &[problem])
                 }
             });
@@ -402,7 +423,8 @@ impl Server {
         let held = self.held(target)?;
         let key = target.key();
         let is_going = !held["metadata"]["deletionTimestamp"].is_null();
-        let mut finalizers: Vec<Value> = held["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let mut finalizers: Vec<Value> =
+            held["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         let had = finalizers.clone();
         let wants = |name: &str| match name {
             "foregroundDeletion" => options.policy.as_deref().map(|policy| policy == "Foreground"),
@@ -419,9 +441,7 @@ impl Server {
         let placed = held["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
         let grace = match (is_pod && placed, options.grace) {
             (false, _) => 0,
-            (true, grace) => grace
-                .or(held["spec"]["terminationGracePeriodSeconds"].as_u64())
-                .unwrap_or(30),
+            (true, grace) => grace.or(held["spec"]["terminationGracePeriodSeconds"].as_u64()).unwrap_or(30),
         };
         let lingers = !finalizers.is_empty() || grace > 0;
         if is_going && lingers && finalizers == had {
@@ -483,11 +503,15 @@ impl Options {
         if let Some(policy) = policy.as_deref()
             && !matches!(policy, "Foreground" | "Background" | "Orphan")
         {
-            let problem =
-                Problem::unsupported("propagationPolicy", policy, &["Foreground", "Background", "Orphan", "nil"]);
+            let problem = Problem::unsupported(
+                "propagationPolicy",
+                policy,
+                &["Foreground", "Background", "Orphan", "nil"],
+            );
             return Err(rules::invalid("DeleteOptions.meta.k8s.io", "", &[problem]));
         }
-        let grace = body["gracePeriodSeconds"].as_u64().or(request.parameter("gracePeriodSeconds").parse().ok());
+        let grace =
+            body["gracePeriodSeconds"].as_u64().or(request.parameter("gracePeriodSeconds").parse().ok());
         let precondition = |field: &str| text(&body["preconditions"], field).map(str::to_owned);
         Ok(Options { policy, grace, uid: precondition("uid"), version: precondition("resourceVersion") })
     }
@@ -548,7 +572,9 @@ fn apply_patch(request: &Request, body: &Value, document: &mut Value) -> Result<
             patch::merge(document, body);
             Ok(())
         }
-        _ => Err(Refusal::new(415, "UnsupportedMediaType", "the body of the request was in an unknown format")),
+        _ => {
+            Err(Refusal::new(415, "UnsupportedMediaType", "the body of the request was in an unknown format"))
+        }
     }
 }
 
