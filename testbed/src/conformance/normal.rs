@@ -61,8 +61,10 @@ impl Normaliser {
         let mut told = json!({"code": reply.code, "body": body});
         if reply.is_watch {
             let mut events = reply.events.clone();
-            // How many bookmarks come is a matter of time; one after another says nothing.
-            events.dedup_by(|later, earlier| later["type"] == "BOOKMARK" && earlier["type"] == "BOOKMARK");
+            // Only the bookmark that ends the beginning is promised; others come when there is something to tell.
+            events.retain(|event| {
+                event["type"] != "BOOKMARK" || !event["object"]["metadata"]["annotations"].is_null()
+            });
             let mut events = Value::Array(events);
             for event in events.as_array_mut().into_iter().flatten() {
                 let is_bookmark = event["type"] == "BOOKMARK";
