@@ -1,8 +1,11 @@
 //! The program `tidegate`: arguments, the command, the exit code.
 //!
 //! Exit codes: 0 as expected; 1 an expectation or an invariant failed; 2 wrong use or unreadable input; 3 the world
-//! outside failed.
+//! outside failed. The controller and the verbs against a cluster know only 0 and 1, as the reference does.
 
+mod called;
+mod cluster;
+mod connection;
 mod controller;
 mod glob;
 mod input;
@@ -28,7 +31,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the controller on a cluster.
-    Controller(controller::Controller),
+    Controller(Box<controller::Controller>),
     /// Plays scenarios or plain manifests in a simulated cluster.
     Simulate(simulate::Simulate),
     /// Shows what an update of a manifest will do, step by step, and what an abort does at each step.
@@ -37,6 +40,8 @@ enum Command {
     Test(test::Test),
     /// Shows all that is wrong with manifests.
     Lint(lint::Lint),
+    #[command(flatten)]
+    Cluster(cluster::Verb),
 }
 
 /// How a command ended.
@@ -49,12 +54,13 @@ enum Exit {
 }
 
 fn main() -> ExitCode {
-    let exit = match Arguments::parse().command {
+    let exit = match called::read(std::env::args_os()) {
         Command::Controller(controller) => controller.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Plan(plan) => plan.run(),
         Command::Test(test) => test.run(),
         Command::Lint(lint) => lint.run(),
+        Command::Cluster(verb) => verb.run(),
     };
     ExitCode::from(exit as u8)
 }

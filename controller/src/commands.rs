@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_api::object::{Object, ReplicaSetBody};
+use tidegate_api::schema::same_template;
 use tidegate_api::time::Stamp;
 
 use crate::names::{HASH_LABEL, REVISION};
@@ -81,30 +82,95 @@ fn unpause(paused: bool) -> Vec<Patch> {
     if paused { resume() } else { Vec::new() }
 }
 
+/// Skips the step under way, and nothing else: no pause is ended.
+pub fn skip_current_step(rollout: &Object) -> Result<Vec<Patch>, String> {
+    let (count, after) = steps_to_skip(rollout)?;
+    Ok(vec![Patch::Status(json!({"status": {"currentStepIndex": after.min(count)}}))])
+}
+
+/// Skips all steps.
+pub fn skip_all_steps(rollout: &Object) -> Result<Vec<Patch>, String> {
+    let (count, _) = steps_to_skip(rollout)?;
+    Ok(vec![Patch::Status(json!({"status": {"currentStepIndex": count}}))])
+}
+
+/// How many steps there are, and the one after the step under way.
+fn steps_to_skip(rollout: &Object) -> Result<(i64, i64), String> {
+    let body = rollout.rollout().ok_or("this is no Rollout")?;
+    let canary = body.spec.spec().canary().ok_or("only a canary has steps to skip")?;
+    let count = i64::try_from(canary.steps.len()).unwrap_or(i64::MAX);
+    if count == 0 {
+        return Err("this canary has no steps to skip".to_owned());
+    }
+    Ok((count, body.status.index().unwrap_or(0).saturating_add(1)))
+}
+
+/// Runs an experiment again from its beginning.
+pub fn retry_experiment() -> Vec<Patch> {
+    vec![Patch::Main(json!({"status": null}))]
+}
+
+/// Ends an AnalysisRun or an Experiment early.
+pub fn terminate() -> Vec<Patch> {
+    vec![Patch::Main(json!({"spec": {"terminate": true}}))]
+}
+
+/// What an undo does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Undo {
+    /// The template is in force already.
+    Nothing {
+        /// The revision it belongs to.
+        revision: i64,
+    },
+    /// This template replaces `spec.template` of the Rollout or of its workload.
+    Replace(Value),
+}
+
+/// What going back to a revision does to the template now in force: the revision named, or the one before the latest.
+pub fn undo(
+    rollout: &Object,
+    current: &Value,
+    sets: &[Arc<Object>],
+    to: Option<i64>,
+) -> Result<Undo, String> {
+    let (revision, template) = earlier_template(rollout, sets, to).ok_or_else(|| match to {
+        Some(to) => format!("unable to find specified revision {to} in history"),
+        None => format!("no revision found for rollout \"{}\"", rollout.meta.name),
+    })?;
+    let same = same_template(&template, &without_hash(current.clone()));
+    Ok(if same { Undo::Nothing { revision } } else { Undo::Replace(template) })
+}
+
 /// The pod template of an earlier revision: the one named, or the one before the latest. Without the hash label, ready
 /// to replace `spec.template` of the Rollout or of its workload.
 pub fn undo_template(rollout: &Object, sets: &[Arc<Object>], to: Option<i64>) -> Result<Value, String> {
+    match (earlier_template(rollout, sets, to), to) {
+        (Some((_, template)), _) => Ok(template),
+        (None, Some(to)) => Err(format!("unable to find specified revision {to} in history")),
+        (None, None) => Err("no revision found to roll back to".to_owned()),
+    }
+}
+
+fn earlier_template(rollout: &Object, sets: &[Arc<Object>], to: Option<i64>) -> Option<(i64, Value)> {
     let revision =
         |set: &Object| set.meta.annotations.get(REVISION).and_then(|text| text.parse::<i64>().ok());
     let mine = |set: &&Arc<Object>| set.meta.controller().is_some_and(|owner| owner.uid == rollout.meta.uid);
     let mut known: Vec<(i64, &ReplicaSetBody)> =
         sets.iter().filter(mine).filter_map(|set| Some((revision(set)?, set.replica_set()?))).collect();
     known.sort_by_key(|(revision, _)| *revision);
-    let found = match to {
-        Some(to) => known.iter().find(|(revision, _)| *revision == to),
-        None => known.iter().rev().nth(1),
+    let (revision, body) = match to {
+        Some(to) => known.iter().find(|(revision, _)| *revision == to)?,
+        None => known.iter().rev().nth(1)?,
     };
-    let Some((_, body)) = found else {
-        return Err(match to {
-            Some(to) => format!("unable to find specified revision {to} in history"),
-            None => "no revision found to roll back to".to_owned(),
-        });
-    };
-    let mut template = body.template.to_value();
-    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+    Some((*revision, without_hash(body.template.to_value())))
+}
+
+fn without_hash(mut template: Value) -> Value {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
-    Ok(template)
+    template
 }
 
 /// The lists of a pod template in which a container can stand.
@@ -258,5 +324,44 @@ mod tests {
     fn promote_full_of_a_promoted_rollout_writes_nothing() {
         assert!(promote_full(&rollout(false, json!({"currentPodHash": "a", "stableRS": "a"}))).is_empty());
         assert_eq!(promote_full(&rollout(false, json!({"currentPodHash": "b", "stableRS": "a"}))).len(), 1);
+    }
+
+    #[test]
+    fn skipping_steps_moves_the_index_alone() {
+        let moving =
+            rollout(true, json!({"currentStepIndex": 0, "pauseConditions": [{"reason": "CanaryPauseStep"}]}));
+        let index = |n: i64| Ok(vec![Patch::Status(json!({"status": {"currentStepIndex": n}}))]);
+        assert_eq!(skip_current_step(&moving), index(1));
+        assert_eq!(skip_current_step(&rollout(false, json!({"currentStepIndex": 2}))), index(2));
+        assert_eq!(skip_all_steps(&moving), index(2));
+        let strategies = [json!({"blueGreen": {"activeService": "a"}}), json!({"canary": {}})];
+        for strategy in strategies {
+            let document = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
+                "spec": {"strategy": strategy}});
+            let without = Object::from_value(document).expect("a rollout");
+            assert!(skip_current_step(&without).is_err() && skip_all_steps(&without).is_err());
+        }
+    }
+
+    #[test]
+    fn undo_to_the_template_in_force_does_nothing() {
+        let mut owner = rollout(false, json!({}));
+        owner.meta.uid = "u".into();
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": "s", "annotations": {REVISION: "3"}, "ownerReferences": [
+                {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "uid": "u", "controller": true}]},
+            "spec": {"template": {"metadata": {"labels": {"a": "b", HASH_LABEL: "x"}},
+                "spec": {"containers": [{"name": "c", "image": "c:1"}]}}}});
+        let sets = [Arc::new(Object::from_value(set).expect("a set"))];
+        let template = |image: &str| {
+            json!({"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": image}]}})
+        };
+        assert_eq!(undo(&owner, &template("c:1"), &sets, Some(3)), Ok(Undo::Nothing { revision: 3 }));
+        assert_eq!(undo(&owner, &template("c:2"), &sets, Some(3)), Ok(Undo::Replace(template("c:1"))));
+        assert_eq!(
+            undo(&owner, &template("c:2"), &sets, None),
+            Err("no revision found for rollout \"r\"".to_owned())
+        );
     }
 }

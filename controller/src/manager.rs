@@ -118,6 +118,11 @@ impl Manager {
         self.passes.is_empty() && self.due.values().all(|due| *due > time)
     }
 
+    /// Keys whose time has come and that wait for their pass.
+    pub fn waiting(&self, now: Time) -> impl Iterator<Item = &Key> {
+        self.due.iter().filter(move |(_, due)| **due <= now).map(|(key, _)| key)
+    }
+
     /// Takes one event, starts what follows.
     pub fn handle(&mut self, event: Event, seams: &mut impl Seams) {
         match event {
@@ -188,7 +193,8 @@ impl Manager {
         self.touch(object, seams.now());
     }
 
-    fn is_ours(&self, rollout: &Object) -> bool {
+    /// Whether a Rollout carries our instance label.
+    pub fn is_ours(&self, rollout: &Object) -> bool {
         rollout.meta.labels.get(INSTANCE_LABEL) == self.settings.instance_id.as_ref()
     }
 
@@ -246,7 +252,8 @@ impl Manager {
         *due = (*due).min(at);
     }
 
-    fn is_everything_listed(&self) -> bool {
+    /// Whether each kind was listed once; nothing is decided before.
+    pub fn is_everything_listed(&self) -> bool {
         WATCHED.iter().all(|kind| self.listed.contains(kind))
     }
 
@@ -257,8 +264,9 @@ impl Manager {
         loop {
             let now = seams.now();
             let ready = self.due.iter().find(|(key, due)| **due <= now && !self.passes.contains_key(*key));
-            let Some(key) = ready.map(|(key, _)| key.clone()) else { return };
+            let Some((key, due)) = ready.map(|(key, due)| (key.clone(), *due)) else { return };
             self.due.remove(&key);
+            seams.began(&key, due);
             self.protected.retain(|_, until| *until > now);
             let protected = self.protected.keys().cloned().collect();
             let facts = Facts { sabotage: self.settings.sabotage, protected, ..Facts::default() };
@@ -299,7 +307,7 @@ impl Manager {
         let Some(write) = plan.writes.get(*at) else {
             let failed = *failed || plan.failure.is_some();
             let wake = plan.wake;
-            return self.end(key, failed, wake, seams.now());
+            return self.end(key, failed, wake, seams);
         };
         let guard = self.guard_of(write, versions);
         let call = ApiCall::Write { key: write.key.clone(), guard, verb: write.verb.clone() };
@@ -324,8 +332,10 @@ impl Manager {
         }
     }
 
-    fn end(&mut self, key: &Key, failed: bool, wake: Wake, now: Time) {
+    fn end(&mut self, key: &Key, failed: bool, wake: Wake, seams: &mut impl Seams) {
+        let now = seams.now();
         self.passes.remove(key);
+        seams.ended(key, failed);
         if failed {
             let count = self.failures.entry(key.clone()).or_default();
             let wait = BACKOFF_BASE
@@ -371,7 +381,7 @@ impl Manager {
         match answer {
             Answer::Done(object) => drop(facts.live.insert(target, object)),
             Answer::Refused(ApiError::NotFound(_)) => drop(facts.live.insert(target, None)),
-            Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams.now()),
+            Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams),
         }
         if waiting.is_empty() {
             let facts = facts.clone();
@@ -411,7 +421,7 @@ impl Manager {
                 self.go_on(key, seams);
             }
             Answer::Refused(_) | Answer::Lost => match write.if_refused {
-                IfRefused::Stop => self.end(key, true, plan.wake, seams.now()),
+                IfRefused::Stop => self.end(key, true, plan.wake, seams),
                 IfRefused::GoOn => {
                     pass.failed = true;
                     *at += 1;
@@ -421,7 +431,7 @@ impl Manager {
                     // The rest of the plan counted on it: look again, knowing that it is not to be had now.
                     let now = seams.now();
                     self.protected.insert(write.key.clone(), now.plus(AGAIN_AFTER));
-                    self.end(key, false, Wake::At(now), now);
+                    self.end(key, false, Wake::At(now), seams);
                 }
             },
         }

@@ -22,6 +22,10 @@ pub struct CallId(pub u64);
 pub trait Cluster {
     /// Starts one API call. Its outcome arrives later as [`Event::Answered`].
     fn start(&mut self, id: CallId, call: ApiCall);
+    /// Told that a pass over this key begins, and since when it was due. For metrics and logs; changes nothing.
+    fn began(&mut self, _key: &Key, _due: Time) {}
+    /// Told that the pass over this key is over.
+    fn ended(&mut self, _key: &Key, _failed: bool) {}
 }
 
 /// What time it is, and an alarm.

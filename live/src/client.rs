@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::calls::CONNECT_LIMIT;
+use crate::requests::Counted;
 
 /// A connection over which nothing comes for so long is given up. Watches are ended by the server before that.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
@@ -48,6 +50,8 @@ pub struct ClientOptions {
     pub act_as_uid: Option<String>,
     /// Groups to act as.
     pub act_as_groups: Vec<String>,
+    /// More about the user to act as, each `key=value`.
+    pub act_as_extra: Vec<String>,
     /// Proxy for all requests.
     pub proxy_url: Option<String>,
     /// Longest time of one request, where it is shorter than ours.
@@ -78,6 +82,16 @@ pub async fn connect(options: &ClientOptions) -> Result<(Client, String), NoClie
     let config = config(options).await?;
     let namespace = config.default_namespace.clone();
     Ok((Client::try_from(config)?, namespace))
+}
+
+/// The same, with every request counted.
+pub async fn connect_counted(
+    options: &ClientOptions,
+    counted: &Counted,
+) -> Result<(Client, String), NoClient> {
+    let config = config(options).await?;
+    let namespace = config.default_namespace.clone();
+    Ok((ClientBuilder::try_from(config)?.with_layer(counted).build(), namespace))
 }
 
 async fn config(options: &ClientOptions) -> Result<Config, NoClient> {
@@ -160,10 +174,30 @@ fn override_with(config: &mut Config, options: &ClientOptions) -> Result<(), NoC
     if let Some(uid) = &options.act_as_uid {
         auth.impersonate_uid = Some(uid.clone());
     }
+    for extra in &options.act_as_extra {
+        config.headers.push(extra_header(extra)?);
+    }
+    let auth = &mut config.auth_info;
     if !options.act_as_groups.is_empty() {
         auth.impersonate_groups = Some(options.act_as_groups.clone());
     }
     Ok(())
+}
+
+/// `scopes=view` as the header that says so to the server.
+fn extra_header(extra: &str) -> Result<(http::HeaderName, http::HeaderValue), NoClient> {
+    let wrong = |why: &str| NoClient::Value { flag: "--as-user-extra", why: format!("`{extra}`: {why}") };
+    let (key, value) = extra.split_once('=').ok_or_else(|| wrong("is not key=value"))?;
+    let mut name = String::from("impersonate-extra-");
+    for byte in key.to_ascii_lowercase().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name += &format!("%{byte:02x}");
+        }
+    }
+    let name = name.parse().map_err(|_| wrong("the key cannot be sent"))?;
+    Ok((name, value.parse().map_err(|_| wrong("the value cannot be sent"))?))
 }
 
 fn parse(text: &str, flag: &'static str) -> Result<http::Uri, NoClient> {

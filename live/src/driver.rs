@@ -3,14 +3,16 @@
 //! It owns nothing that matters: the manager is all the memory there is, and the cluster is the truth behind it. Killed
 //! at any moment, the next process begins with empty hands and goes on.
 
-use tidegate_api::time::Time;
+use tidegate_api::object::Key;
+use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, Settings, WATCHED};
-use tidegate_controller::plan::Notice;
-use tidegate_controller::seams::{ApiCall, CallId, Clock, Cluster, Event};
+use tidegate_controller::plan::{Notice, Verb};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::calls::Caller;
+use crate::telemetry::Names;
 use crate::watches::{self, Scope};
 
 /// Longest time that a write under way is waited for when the process is asked to end.
@@ -26,9 +28,18 @@ pub trait Recorder {
 pub trait Witness {
     /// A call was started.
     fn called(&mut self, _call: &ApiCall) {}
+    /// The manager is about to take an event; it still knows what it knew before.
+    fn sees(&mut self, _event: &Event, _manager: &Manager, _now: Time) {}
+    /// A pass over this key began, so long after it was due.
+    fn began(&mut self, _key: &Key, _waited: Span) {}
+    /// The pass over this key is over.
+    fn ended(&mut self, _key: &Key, _failed: bool) {}
     /// The manager took an event.
-    fn turned(&mut self, _manager: &Manager) {}
+    fn turned(&mut self, _manager: &Manager, _now: Time) {}
 }
+
+/// Something to be read off the manager between two turns: for scrapes and probes, so that nothing is copied ahead.
+pub type Question = Box<dyn FnOnce(&Manager, Time)>;
 
 /// Runs a manager on a cluster until `stop` is ready; then lets the calls under way end and says how many did not.
 pub async fn run(
@@ -37,6 +48,7 @@ pub async fn run(
     settings: Settings,
     recorder: &mut dyn Recorder,
     witness: &mut dyn Witness,
+    questions: UnboundedReceiver<Question>,
     stop: impl Future<Output = ()>,
 ) -> usize {
     let (sender, inbox) = unbounded_channel();
@@ -46,7 +58,7 @@ pub async fn run(
         watching.spawn_local(watch);
     }
     let mut state = Loop { caller, calls: JoinSet::new(), sender, alarm: None, recorder, witness };
-    state.turn(Manager::new(settings), inbox, stop).await;
+    state.turn(Manager::new(settings), inbox, questions, stop).await;
     watching.abort_all();
     state.say_goodbye().await
 }
@@ -65,6 +77,7 @@ impl Loop<'_> {
         &mut self,
         mut manager: Manager,
         mut inbox: UnboundedReceiver<Event>,
+        mut questions: UnboundedReceiver<Question>,
         stop: impl Future<Output = ()>,
     ) {
         let mut stop = std::pin::pin!(stop);
@@ -73,13 +86,18 @@ impl Loop<'_> {
             let event = tokio::select! {
                 biased;
                 () = &mut stop => return,
+                Some(question) = questions.recv() => {
+                    question(&manager, self.now());
+                    continue;
+                }
                 Some(event) = inbox.recv() => event,
                 () = sleep_for(alarm) => Event::Woken,
             };
             while self.calls.try_join_next().is_some() {}
             self.alarm = None;
+            self.witness.sees(&event, &manager, self.caller.clock.now());
             manager.handle(event, self);
-            self.witness.turned(&manager);
+            self.witness.turned(&manager, self.caller.clock.now());
         }
     }
 
@@ -88,6 +106,49 @@ impl Loop<'_> {
         let _ =
             tokio::time::timeout(FAREWELL, async { while self.calls.join_next().await.is_some() {} }).await;
         self.calls.len()
+    }
+}
+
+fn name_of(call: &ApiCall) -> Option<(Key, &'static str)> {
+    match call {
+        ApiCall::Get(key) => Some((key.clone(), "get")),
+        ApiCall::Write { key, verb, .. } => {
+            let verb = match verb {
+                Verb::Create(_) => "create",
+                Verb::Edit(_) => "edit",
+                Verb::Delete => "delete",
+                Verb::Evict => "evict",
+            };
+            Some((key.clone(), verb))
+        }
+        ApiCall::Record(_) => None,
+    }
+}
+
+/// People who look for the reason of a standstill find it here. A conflict is everyday: the next pass sees the change.
+fn warn_if_not_done(key: &Key, verb: &str, answer: &Answer) {
+    let names = Names::of(key);
+    let (rollout, service, object, namespace) =
+        (names.rollout, names.service, names.object(), names.namespace);
+    match answer {
+        Answer::Done(_) => {}
+        Answer::Refused(ApiError::NotFound(_)) if verb == "get" => {}
+        Answer::Refused(why @ (ApiError::Conflict(_) | ApiError::NotFound(_))) => {
+            tracing::info!(rollout, service, object, namespace, verb, reason = %why, "refused; a new pass looks again");
+        }
+        Answer::Refused(why) => {
+            tracing::warn!(rollout, service, object, namespace, verb, reason = %why, "refused");
+        }
+        Answer::Lost => {
+            tracing::warn!(
+                rollout,
+                service,
+                object,
+                namespace,
+                verb,
+                "no answer that can be trusted; it may be done"
+            );
+        }
     }
 }
 
@@ -106,10 +167,23 @@ impl Cluster for Loop<'_> {
         }
         let (caller, sender) = (self.caller.clone(), self.sender.clone());
         self.calls.spawn_local(async move {
+            let what = name_of(&call);
             let answer = caller.carry_out(call).await;
+            if let Some((key, verb)) = what {
+                warn_if_not_done(&key, verb, &answer);
+            }
             // Nobody listens when the process ends; that is fine.
             let _ = sender.send(Event::Answered(id, answer));
         });
+    }
+
+    fn began(&mut self, key: &Key, due: Time) {
+        let waited = self.now().since(due);
+        self.witness.began(key, waited);
+    }
+
+    fn ended(&mut self, key: &Key, failed: bool) {
+        self.witness.ended(key, failed);
     }
 }
 

@@ -12,6 +12,7 @@
 //! [`Event`]: tidegate_controller::seams::Event
 //! [`Answer::Lost`]: tidegate_controller::seams::Answer::Lost
 
+pub mod admin;
 pub mod bucket;
 pub mod calls;
 pub mod client;
@@ -22,8 +23,12 @@ pub mod driver;
 pub mod election;
 pub mod events;
 pub mod fence;
+pub mod metrics;
 pub mod process;
 pub mod recorder;
+pub mod remote;
+pub mod requests;
+pub mod telemetry;
 pub mod watches;
 
 /// Name under which our writes stand in `managedFields` and our events in `source.component`. The reference's, so that

@@ -1,21 +1,28 @@
 //! The controller as a process: connected, elected, running, told to stop.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
 use tokio::sync::Semaphore;
 
+use crate::admin::{self, Admin, NoServer, Role};
 use crate::bucket::Bucket;
 use crate::calls::Caller;
 use crate::client::{self, ClientOptions, NoClient};
 use crate::clock::WallClock;
-use crate::driver::{self, Witness};
+use crate::driver;
 use crate::election::Candidate;
 use crate::fence::Fence;
+use crate::metrics::Metrics;
 use crate::recorder::Mailbox;
 use crate::watches::Scope;
+
+/// Longest time for giving the lease back when the process is asked to end.
+const GIVE_BACK_LIMIT: Duration = Duration::from_millis(800);
 
 /// How a controller is started.
 #[derive(Clone, Debug)]
@@ -34,6 +41,12 @@ pub struct Options {
     pub lanes: usize,
     /// Take part in an election; without one the controller runs at once.
     pub election: Option<Election>,
+    /// Port of the probes; 0 for any.
+    pub health_port: u16,
+    /// Port of the metrics; 0 for any.
+    pub metrics_port: u16,
+    /// Where profiles would be; nowhere without one.
+    pub profile_address: Option<SocketAddr>,
 }
 
 /// In which election, under which name.
@@ -47,10 +60,29 @@ pub struct Election {
     pub timing: Timing,
 }
 
-/// Runs the controller until it is told to stop.
-pub async fn run(options: Options) -> Result<(), NoClient> {
+/// Why the controller did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NoStart {
+    /// No cluster.
+    #[error(transparent)]
+    Client(#[from] NoClient),
+    /// No probes or no metrics. A process that nobody can see is not to run unnoticed.
+    #[error(transparent)]
+    Server(#[from] NoServer),
+    /// A metric that cannot be. A bug.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the controller until it is told to stop, or has lost its lease.
+pub async fn run(options: Options) -> Result<(), NoStart> {
     let clock = WallClock::start();
-    let (client, namespace) = client::connect(&options.client).await?;
+    let mut stop = std::pin::pin!(stop_signal());
+    let mut metrics = Metrics::new()?.with_process()?;
+    let (client, namespace) = client::connect_counted(&options.client, &metrics.requests()).await?;
+    let admin = Admin::new(metrics.clone());
+    // Before the election: followers are probed and scraped too.
+    serve(&admin, &options).await?;
     let scope = Scope {
         namespace: options.namespaced.then(|| Text::from(namespace)),
         instance_id: options.instance_id.clone(),
@@ -77,7 +109,6 @@ pub async fn run(options: Options) -> Result<(), NoClient> {
         let place = (&*election.namespace, &*name);
         Candidate::new(caller.client.clone(), place, elector, clock, caller.fence.clone())
     });
-    let mut stop = std::pin::pin!(stop_signal());
     if let Some(candidate) = &mut candidate {
         tokio::select! {
             biased;
@@ -101,21 +132,31 @@ pub async fn run(options: Options) -> Result<(), NoClient> {
             () = lost => tracing::error!("the lease is lost; nothing more is written"),
         }
     };
-    let left = driver::run(caller, scope, settings, &mut mailbox, &mut Nobody, end).await;
+    let left = driver::run(caller, scope, settings, &mut mailbox, &mut metrics, admin.leads(), end).await;
     delivery.abort();
     if left > 0 {
         tracing::warn!(left, "requests under way were not waited for any longer");
     }
     if let Some(candidate) = candidate.as_mut().filter(|_| left == 0) {
-        candidate.give_back().await;
+        // A server that does not answer keeps nobody here; the lease runs out by itself.
+        let _ = tokio::time::timeout(GIVE_BACK_LIMIT, candidate.give_back()).await;
     }
     Ok(())
 }
 
-struct Nobody;
-impl Witness for Nobody {}
+async fn serve(admin: &Admin, options: &Options) -> Result<(), NoServer> {
+    let health = admin::listen("probes", "--healthzPort", admin::everywhere(options.health_port)).await?;
+    let metrics = admin::listen("metrics", "--metricsPort", admin::everywhere(options.metrics_port)).await?;
+    tokio::task::spawn_local(admin.clone().serve(Role::Health, health));
+    tokio::task::spawn_local(admin.clone().serve(Role::Metrics, metrics));
+    if let Some(address) = options.profile_address {
+        let profiles = admin::listen("profiles", "--enable-pprof-address", address).await?;
+        tokio::task::spawn_local(admin.clone().serve(Role::Profile, profiles));
+    }
+    Ok(())
+}
 
-/// Ready once the process was asked to end.
+/// Ready once the process was asked to end. Who asks twice does not want to wait.
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -128,4 +169,13 @@ async fn stop_signal() {
         _ = term.recv() => tracing::info!("asked to end (SIGTERM)"),
         _ = int.recv() => tracing::info!("asked to end (SIGINT)"),
     }
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            biased;
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::warn!("asked to end twice; ends without waiting");
+        std::process::exit(1);
+    });
 }

@@ -15,6 +15,7 @@ use crate::clock::WallClock;
 use crate::convert;
 use crate::driver::Recorder;
 use crate::events::{EventBook, EventWrite};
+use crate::telemetry;
 
 /// Takes notices without waiting; [`Mailbox::deliver`] sends them.
 #[derive(Clone)]
@@ -52,13 +53,7 @@ impl Mailbox {
 
 impl Recorder for Mailbox {
     fn record(&mut self, notice: Notice) {
-        let level_is_warning = notice.warning;
-        let (object, reason) = (notice.about.to_string(), notice.reason.to_string());
-        if level_is_warning {
-            tracing::warn!(object, event_reason = reason, "{}", notice.message);
-        } else {
-            tracing::info!(object, event_reason = reason, "{}", notice.message);
-        }
+        telemetry::tell(&notice);
         self.book.borrow_mut().add(notice, self.clock.now());
         self.news.notify_one();
     }

@@ -20,7 +20,7 @@ pub mod set;
 mod status;
 mod workload;
 
-pub use phase::{phase, phase_as_seen};
+pub use phase::{not_seen_yet, phase, phase_as_seen};
 
 use tidegate_api::spec::Strategy;
 use tidegate_api::time::Time;

@@ -9,15 +9,22 @@ use crate::names::WORKLOAD_GENERATION;
 /// an object that is no Rollout.
 pub fn phase_as_seen(rollout: &Object) -> Option<(&'static str, String)> {
     let body = rollout.rollout()?;
-    let (spec, status) = (body.spec.spec(), &body.status);
-    let waiting = |message: &str| Some(("Progressing", message.to_owned()));
+    Some(match not_seen_yet(rollout) {
+        Some(message) => ("Progressing", message.to_owned()),
+        None => phase(body.spec.spec(), &body.status),
+    })
+}
+
+/// What of a Rollout the controller has not looked at yet, in a client's words.
+pub fn not_seen_yet(rollout: &Object) -> Option<&'static str> {
+    let status = &rollout.rollout()?.status;
     // Versions before 1.0 wrote a hash here, which may even look like a number; it counts as observed.
     let observed = status.observed_generation.as_deref().and_then(|text| text.parse::<i64>().ok());
     if observed.is_some_and(|observed| observed < rollout.meta.generation) {
-        return waiting("waiting for rollout spec update to be observed");
+        return Some("waiting for rollout spec update to be observed");
     }
     if status.controller_pause == Some(true) && status.pause_conditions().is_empty() {
-        return waiting("waiting for rollout to unpause");
+        return Some("waiting for rollout to unpause");
     }
     let workload =
         rollout.meta.annotations.get(WORKLOAD_GENERATION).and_then(|text| text.parse::<i64>().ok());
@@ -25,9 +32,9 @@ pub fn phase_as_seen(rollout: &Object) -> Option<(&'static str, String)> {
     if let (Some(workload), Some(seen)) = (workload, seen)
         && workload != seen
     {
-        return waiting("waiting for rollout spec update to be observed for the reference workload");
+        return Some("waiting for rollout spec update to be observed for the reference workload");
     }
-    Some(phase(spec, status))
+    None
 }
 
 /// Phase and message of a status, as the controller writes them.
