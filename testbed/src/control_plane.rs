@@ -57,7 +57,8 @@ impl ControlPlane {
         self.started_within
     }
 
-    /// Where it keeps its files; among them the logs `etcd.log`, `kube-apiserver.log`, `kube-controller-manager.log`.
+    /// Where it keeps its files; among them the logs `etcd.log`, `kube-apiserver.log`, `kube-controller-manager.log`, and
+    /// `audit.log`, a JSON document a line: the requests of service accounts, each there before it is answered.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -94,6 +95,7 @@ impl Starting {
             fs::write(folder.join(name), content).map_err(TestbedError::io(format!("write {name}")))
         };
         write("tokens.csv", &(admin.line() + &manager.line()))?;
+        write("audit.yaml", AUDIT)?;
         let keys = SigningKeys::new()?;
         write("service-account.key", &keys.private)?;
         write("service-account.pub", &keys.public)?;
@@ -204,6 +206,13 @@ fn etcd(programs: &Programs, folder: &Path, clients: u16, peers: u16) -> Result<
     Ok(command)
 }
 
+/// Which requests the API server notes down: those of service accounts. Tests of rights compare them with roles; there
+/// are no others, so it costs nothing elsewhere.
+const AUDIT: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
+
 fn apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result<Command, TestbedError> {
     let key = |part: &str| folder.join(format!("service-account.{part}"));
     let mut command = program(&programs.apiserver, folder, "kube-apiserver")?;
@@ -219,6 +228,8 @@ fn apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result
         .arg(format!("--service-account-signing-key-file={}", key("key").display()))
         // Pods need no token here, and must not wait for the service account of a namespace that was just made.
         .arg("--disable-admission-plugins=ServiceAccount")
+        .arg(format!("--audit-policy-file={}", folder.join("audit.yaml").display()))
+        .arg(format!("--audit-log-path={}", folder.join("audit.log").display()))
         // Nobody serves at the address that a loopback server would announce.
         .arg("--endpoint-reconciler-type=none")
         .args(["--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"]);
@@ -258,6 +269,8 @@ fn controller_manager(manager: &Path, folder: &Path, kubeconfig: &Path) -> Resul
         .args(["--use-service-account-credentials=false", "--leader-elect=false", "--secure-port=0"])
         // Its client must not be what load tests measure.
         .args(["--kube-api-qps=2000", "--kube-api-burst=4000"])
+        // An autoscaler looks every 15 s otherwise.
+        .arg("--horizontal-pod-autoscaler-sync-period=1s")
         .args(["--concurrent-replicaset-syncs=20", "--concurrent-deployment-syncs=20"])
         .args(["--concurrent-namespace-syncs=20", "--concurrent-endpoint-syncs=10"]);
     Ok(command)
