@@ -7,6 +7,7 @@
 //!
 //! Tests are written with [`run_tests`]; `cargo xtask testenv up` runs a control plane in the foreground.
 
+pub mod conformance;
 pub mod control_plane;
 pub mod controller;
 pub mod credentials;

@@ -408,11 +408,7 @@ fn is_another_stride(difference: &Difference) -> bool {
     let shown: Option<Vec<Vec<i64>>> = difference.expected.iter().map(|sequence| sizes(sequence)).collect();
     let (Some(shown), Some(got)) = (shown, sizes(&difference.got)) else { return false };
     let is_common = |size: &i64| shown.iter().all(|sequence| sequence.contains(size));
-    let common = |sequence: &[i64]| {
-        let mut common: Vec<i64> = sequence.iter().copied().filter(is_common).collect();
-        common.dedup();
-        common
-    };
+    let common = |sequence: &[i64]| sequence.iter().copied().filter(is_common).collect::<Vec<_>>();
     shown
         .iter()
         .any(|sequence| turning_points(sequence) == turning_points(&got) && common(sequence) == common(&got))
