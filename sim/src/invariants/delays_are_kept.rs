@@ -7,7 +7,7 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
-use super::view::{View, owner, rollout_of};
+use super::view::{View, Views, owner, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -23,7 +23,7 @@ impl Invariant for DelaysAreKept {
         "S7"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before: Some(before), after: Some(after), .. } = what else {
             return Ok(());
         };
