@@ -16,18 +16,14 @@ const DEFAULT_DELAY: i64 = 30;
 
 /// The invariant, for blue-green: until when versions that users have left keep their pods.
 #[derive(Default)]
-pub struct DelaysAreKept {
-    until: BTreeMap<(Key, String), Time>,
-    views: Views,
-}
+pub struct DelaysAreKept(BTreeMap<(Key, String), Time>);
 
 impl Invariant for DelaysAreKept {
     fn name(&self) -> &'static str {
         "S7"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.views.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before: Some(before), after: Some(after), call } = what else {
             return Ok(());
         };
@@ -47,11 +43,11 @@ impl Invariant for DelaysAreKept {
                 false => spec.scale_down_delay_seconds,
             };
             let key = truth.rollout.key();
-            self.until.remove(&(key.clone(), new.to_owned()));
+            self.0.remove(&(key.clone(), new.to_owned()));
             if *by == Writer::Controller && spec.scale_down_delay_revision_limit.is_none() && !old.is_empty()
             {
                 let delay = delay.unwrap_or(DEFAULT_DELAY);
-                self.until.insert((key, old.to_owned()), world.now().plus(Span::seconds(delay)));
+                self.0.insert((key, old.to_owned()), world.now().plus(Span::seconds(delay)));
             }
             return Ok(());
         }
@@ -60,7 +56,7 @@ impl Invariant for DelaysAreKept {
         else {
             return Ok(());
         };
-        let Some(until) = self.until.get(&(key.clone(), old.hash().to_owned())) else { return Ok(()) };
+        let Some(until) = self.0.get(&(key.clone(), old.hash().to_owned())) else { return Ok(()) };
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
         let Some(status) = truth.rollout.rollout().map(|body| &body.status) else { return Ok(()) };
         // Who goes back to it has it as the new version again, with the size of one; its number says so before the status.
@@ -71,7 +67,7 @@ impl Invariant for DelaysAreKept {
         // Deadlines are whole seconds, cut off.
         let over = world.now().plus(Span::seconds(1)) >= *until;
         // Meanwhile it follows the wished number, which may be another one when the write arrives.
-        let n = self.views.of(*call).map(View::n).chain([truth.n()]).min().unwrap_or(0);
+        let n = known.of(*call).map(View::n).chain([truth.n()]).min().unwrap_or(0);
         if new.wished() < old.wished().min(n) && !over && !is_back {
             let message = format!("{} shrinks before its delay is over", old.name());
             return Err(Violation::new(self.name(), world, message));

@@ -8,7 +8,7 @@ use tidegate_controller::plan::{Plan, Verb};
 use tidegate_controller::rollout::scale::Limits;
 use tidegate_controller::seams::ApiCall;
 
-use super::view::{View, owner};
+use super::view::{View, Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World};
 
@@ -31,7 +31,7 @@ impl Invariant for OneBudget {
         "S26"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Started(_, ApiCall::Write { key, verb, .. }) = what else { return Ok(()) };
         let Some(manager) = world.controller().map(|controller| &controller.manager) else { return Ok(()) };
         // By what the controller knows: what it evicts may be gone already.

@@ -7,16 +7,14 @@ use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World};
 
 /// The invariant, for the phases that people wait for.
-#[derive(Default)]
-pub struct StatusIsTrue(Views);
+pub struct StatusIsTrue;
 
 impl Invariant for StatusIsTrue {
     fn name(&self) -> &'static str {
         "S23"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
         let (old, status) = (&before.status, &after.status);
         let wrong = |message: String| Err(Violation::new(self.name(), world, message));
@@ -66,7 +64,7 @@ impl Invariant for StatusIsTrue {
                 };
                 let key = object.key();
                 let truth = View::of_truth(world, &key);
-                let known = truth.as_ref().is_some_and(is_so) || self.0.about(&key).any(is_so);
+                let known = truth.as_ref().is_some_and(is_so) || known.about(&key).any(is_so);
                 if old.phase != status.phase && n > 0 && !known {
                     return wrong(format!("becomes Healthy without {n} available pods"));
                 }

@@ -14,7 +14,6 @@ use crate::world::{Happened, World, Writer};
 /// are added on the way.
 #[derive(Default)]
 pub struct VersionTruth {
-    views: Views,
     asked: BTreeMap<Kind, BTreeSet<String>>,
 }
 
@@ -28,8 +27,7 @@ impl Invariant for VersionTruth {
         "S19"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.views.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before, after: Some(after), call } = what else { return Ok(()) };
         let asked = match &after.body {
             Body::Rollout(body) if *by != Writer::Controller => body.spec.spec().template.as_ref(),
@@ -47,7 +45,7 @@ impl Invariant for VersionTruth {
         let runs = containers(&set.template.spec);
         // What the Rollout says now, or said when this was decided. A write of a dead controller that arrives late was
         // decided longer ago than is remembered; that somebody has asked for it must be enough.
-        let mut latest = self.views.of(*call).map(|view| view.rollout.clone()).peekable();
+        let mut latest = known.of(*call).map(|view| view.rollout.clone()).peekable();
         let is_remembered = latest.peek().is_some();
         let truth = owner(after).and_then(|key| world.get(&key).cloned());
         let mut wishes = latest
