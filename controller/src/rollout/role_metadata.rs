@@ -99,7 +99,8 @@ fn sync_one(draft: &mut Draft<'_>, index: usize, layer: Option<RoleMetadata>) {
         relabel(&mut t.labels, &old.labels, &new.labels, &own.labels);
         relabel(&mut t.annotations, &old.annotations, &new.annotations, &own.annotations);
     });
-    let note = |layer: &RoleMetadata| Edit::Annotation(EPHEMERAL_METADATA.into(), Some(text_of(layer).into()));
+    let note =
+        |layer: &RoleMetadata| Edit::Annotation(EPHEMERAL_METADATA.into(), Some(text_of(layer).into()));
     let mut edits = Vec::new();
     if template != set.body().template {
         // The note is the only memory of what pods made earlier carry, so what leaves stays noted until it has left them:
