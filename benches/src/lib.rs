@@ -9,7 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tidegate_api::object::Object;
 use tidegate_api::time::Span;
-use tidegate_sim::scenario::{Entry, Fault, Moment, Nth, Script, Struck, Verb};
+use tidegate_sim::scenario::{Entry, Fault, Moment, Script, Verb};
+use tidegate_sim::world::{NextWrite, Strike};
 
 /// A canary of ten weights with a pause of 30 seconds after each, and its update.
 pub fn ten_steps(replicas: i64) -> Script {
@@ -30,7 +31,7 @@ pub fn ten_steps(replicas: i64) -> Script {
 /// The same, and the controller dies after the n-th write of the update.
 pub fn with_a_crash(script: &Script, write: u64) -> Script {
     let mut script = script.clone();
-    let verb = Verb::Fault(Fault::Strike { at: Nth::Write(write), what: Struck::CrashAfter });
+    let verb = Verb::Fault(Fault::NextWrite(NextWrite::after(write.saturating_sub(1), Strike::CrashAfter)));
     script.when.insert(0, Entry { moment: Moment::Next, after: Span::ZERO, verb, line: 0 });
     script
 }

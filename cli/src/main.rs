@@ -41,7 +41,7 @@ enum Command {
     /// Shows all that is wrong with manifests.
     Lint(lint::Lint),
     #[command(flatten)]
-    Cluster(cluster::Verb),
+    Cluster(Box<cluster::Verb>),
 }
 
 /// How a command ended.

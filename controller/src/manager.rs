@@ -120,8 +120,8 @@ impl Manager {
     }
 
     /// What was decided last for a key, with the reasons.
-    pub fn last_plan(&self, key: &Key) -> Option<&Plan> {
-        self.trail.get(key).map(|plan| &**plan)
+    pub fn last_plan(&self, key: &Key) -> Option<&Arc<Plan>> {
+        self.trail.get(key)
     }
 
     /// Whether nothing is under way and nothing is due before this time.

@@ -12,7 +12,7 @@ use tidegate_controller::sabotage::Sabotage;
 use crate::cluster::actors::hpa::Load;
 use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
-use crate::scenario::{Condition, Entry, Moment, Script, Side, Simple, Since, Verb, verbs};
+use crate::scenario::{Condition, Entry, Moment, Script, Simple, Since, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
@@ -79,7 +79,12 @@ impl Outcome {
     /// The sequence of distinct values that each independent thing took, from the first object on: the tracks that
     /// recordings of the incumbent hold.
     pub fn milestones(&self) -> BTreeMap<String, Vec<Value>> {
-        self.record.tracks(&Place::default())
+        self.milestones_at(&Place::default())
+    }
+
+    /// The same, with lasting names for the words of a place.
+    pub fn milestones_at(&self, place: &Place) -> BTreeMap<String, Vec<Value>> {
+        self.record.tracks(place)
     }
 
     /// The run as data; `docs/output.md` tells the shape.
@@ -467,7 +472,13 @@ impl<'a> Stage<'a> {
             }
         }
         match verb {
-            Verb::Ready { rollout, side, count, ready } => self.set_ready(rollout, *side, *count, *ready),
+            Verb::Ready { ready, .. } => {
+                for pod in verb.pods(&self.world) {
+                    if let Err(why) = self.world.set_ready(&pod, *ready, &mut self.watch) {
+                        self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
+                    }
+                }
+            }
             Verb::RestartController => {
                 self.world.crash(&mut self.watch);
                 self.world.restart(&mut self.watch);
@@ -487,33 +498,6 @@ impl<'a> Stage<'a> {
         }
         if !matches!(verb, Verb::Note(_)) {
             self.watch.record.note(format!("{word} {went}"));
-        }
-    }
-
-    fn set_ready(&mut self, rollout: &str, side: Side, count: Option<i64>, ready: bool) {
-        let Some(object) = verbs::rollout(&self.world, rollout) else { return };
-        let view = crate::trace::view::View::of(&self.world, object);
-        let is_meant = |set: &Object| {
-            let hash = set.meta.labels.get("rollouts-pod-template-hash").map_or("", |hash| &**hash);
-            match side {
-                Side::Stable => hash == view.stable,
-                Side::New => hash == view.new,
-                Side::Revision(revision) => verbs::revision(set) == revision,
-            }
-        };
-        let store = self.world.store();
-        let sets = store.owned_by(&object.meta.uid, &Kind::ReplicaSet).filter(|set| is_meant(set));
-        let mut pods: Vec<_> = sets
-            .flat_map(|set| store.owned_by(&set.meta.uid, &Kind::Pod))
-            .filter(|pod| pod.pod().is_some_and(|body| body.ready != ready))
-            .map(|pod| pod.key())
-            .collect();
-        pods.sort();
-        pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
-        for pod in pods {
-            if let Err(why) = self.world.set_ready(&pod, ready, &mut self.watch) {
-                self.watch.trace.tell(&self.world, "user", "refused", why.to_string());
-            }
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod config;
 mod incarnation;
+mod mirror;
 mod observe;
 mod user;
 

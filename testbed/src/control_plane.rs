@@ -32,9 +32,14 @@ const TRIES: usize = 3;
 impl ControlPlane {
     /// Starts one and waits until it is ready. Several may run side by side.
     pub async fn start(programs: &Programs) -> Result<ControlPlane, TestbedError> {
+        ControlPlane::start_with(programs, &CONTROLLERS).await
+    }
+
+    /// Starts one in which only these controllers run: whatever else would write is not there.
+    pub async fn start_with(programs: &Programs, controllers: &[&str]) -> Result<ControlPlane, TestbedError> {
         let mut problem = String::new();
         for _ in 0..TRIES {
-            match Starting::begin(programs)?.finish(programs).await {
+            match Starting::begin(programs)?.finish(programs, controllers).await {
                 Err(TestbedError::Start(why)) if why.contains("address already in use") => problem = why,
                 outcome => return outcome,
             }
@@ -57,7 +62,8 @@ impl ControlPlane {
         self.started_within
     }
 
-    /// Where it keeps its files; among them the logs `etcd.log`, `kube-apiserver.log`, `kube-controller-manager.log`.
+    /// Where it keeps its files; among them the logs `etcd.log`, `kube-apiserver.log`, `kube-controller-manager.log`, and
+    /// `audit.log`, a JSON document a line: the requests of service accounts, each there before it is answered.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -99,6 +105,7 @@ impl Starting {
             fs::write(folder.join(name), content).map_err(TestbedError::io(format!("write {name}")))
         };
         write("tokens.csv", &(admin.line() + &manager.line()))?;
+        write("audit.yaml", AUDIT)?;
         let keys = SigningKeys::new()?;
         write("service-account.key", &keys.private)?;
         write("service-account.pub", &keys.public)?;
@@ -111,7 +118,11 @@ impl Starting {
         Ok(Starting { guard, folder, admin, manager, port, since })
     }
 
-    async fn finish(mut self, programs: &Programs) -> Result<ControlPlane, TestbedError> {
+    async fn finish(
+        mut self,
+        programs: &Programs,
+        controllers: &[&str],
+    ) -> Result<ControlPlane, TestbedError> {
         let certificate = self.certificate().await?;
         let server = format!("https://127.0.0.1:{}", self.port);
         let write = |user: &User, name: &str| {
@@ -126,9 +137,11 @@ impl Starting {
         self.until_ready(&client).await?;
         // Started earlier it would find no server, and wait longer than the server takes.
         if let Some(program) = &programs.controller_manager {
-            let mut manager = controller_manager(program, &self.folder, &managers)?;
+            let mut manager = controller_manager(program, &self.folder, &managers, controllers)?;
             self.guard.add(&mut manager).map_err(TestbedError::io("start kube-controller-manager"))?;
-            self.until_managed(&client).await?;
+            if controllers.contains(&SERVICE_ACCOUNTS) {
+                self.until_managed(&client).await?;
+            }
         }
         let started_within = self.since.elapsed();
         let Starting { guard, folder, .. } = self;
@@ -209,6 +222,13 @@ fn etcd(programs: &Programs, folder: &Path, clients: u16, peers: u16) -> Result<
     Ok(command)
 }
 
+/// Which requests the API server notes down: those of service accounts. Tests of rights compare them with roles; there
+/// are no others, so it costs nothing elsewhere.
+const AUDIT: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
+
 fn apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result<Command, TestbedError> {
     let key = |part: &str| folder.join(format!("service-account.{part}"));
     let mut command = program(&programs.apiserver, folder, "kube-apiserver")?;
@@ -224,6 +244,8 @@ fn apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result
         .arg(format!("--service-account-signing-key-file={}", key("key").display()))
         // Pods need no token here, and must not wait for the service account of a namespace that was just made.
         .arg("--disable-admission-plugins=ServiceAccount")
+        .arg(format!("--audit-policy-file={}", folder.join("audit.yaml").display()))
+        .arg(format!("--audit-log-path={}", folder.join("audit.log").display()))
         // Nobody serves at the address that a loopback server would announce.
         .arg("--endpoint-reconciler-type=none")
         .args(["--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"]);
@@ -253,16 +275,25 @@ const CONTROLLERS: [&str; 19] = [
     "ttl-after-finished-controller",
 ];
 
-fn controller_manager(manager: &Path, folder: &Path, kubeconfig: &Path) -> Result<Command, TestbedError> {
+const SERVICE_ACCOUNTS: &str = "serviceaccount-controller";
+
+fn controller_manager(
+    manager: &Path,
+    folder: &Path,
+    kubeconfig: &Path,
+    controllers: &[&str],
+) -> Result<Command, TestbedError> {
     let mut command = program(manager, folder, "kube-controller-manager")?;
     command
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--service-account-private-key-file={}", folder.join("service-account.key").display()))
         .arg(format!("--root-ca-file={}", folder.join("certificates/apiserver.crt").display()))
-        .arg(format!("--controllers={}", CONTROLLERS.join(",")))
+        .arg(format!("--controllers={}", controllers.join(",")))
         .args(["--use-service-account-credentials=false", "--leader-elect=false", "--secure-port=0"])
         // Its client must not be what load tests measure.
         .args(["--kube-api-qps=2000", "--kube-api-burst=4000"])
+        // An autoscaler looks every 15 s otherwise.
+        .arg("--horizontal-pod-autoscaler-sync-period=1s")
         .args(["--concurrent-replicaset-syncs=20", "--concurrent-deployment-syncs=20"])
         .args(["--concurrent-namespace-syncs=20", "--concurrent-endpoint-syncs=10"]);
     Ok(command)

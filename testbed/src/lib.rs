@@ -7,13 +7,18 @@
 //!
 //! Tests are written with [`run_tests`]; `cargo xtask testenv up` runs a control plane in the foreground.
 
+pub mod conformance;
 pub mod control_plane;
+pub mod controller;
 pub mod credentials;
 mod guard;
 pub mod kubectl;
 pub mod load;
 pub mod programs;
+pub mod scenarios;
+pub mod stage;
 pub mod stand_in;
+pub mod stories;
 mod suite;
 
 pub use control_plane::ControlPlane;

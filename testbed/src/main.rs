@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tidegate_sim::scenario::{Files, Script};
+use tidegate_sim::scenario::Script;
 use tidegate_sim::world::{PodModel, PodModels};
 use tidegate_testbed::load::Load;
+use tidegate_testbed::scenarios::Beside;
+use tidegate_testbed::stories::{self, Folder};
 use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs};
 
 #[derive(Parser)]
@@ -32,12 +34,16 @@ enum Command {
     },
     /// Measures what updates cost the controller.
     Load(Load),
+    /// Plays stories with the controller of this repository on a control plane of its own, and compares them with
+    /// recordings of the incumbent.
+    Reference(Folder),
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Build => build(),
+        Command::Reference(folder) => reference(&folder).await,
         Command::Up { scenario, without_pods } => up(scenario.as_deref(), without_pods).await,
         Command::Load(load) => load.run().await,
     };
@@ -73,6 +79,19 @@ async fn up(scenario: Option<&Path>, without_pods: bool) -> Result<(), String> {
     std::future::pending().await
 }
 
+async fn reference(folder: &Folder) -> Result<(), String> {
+    let settings = Settings { required: true, ..Settings::from_environment() };
+    let Testbed::Ready(cluster) = begin(&settings).await.map_err(|error| error.to_string())? else {
+        return Err("there is no cluster".into());
+    };
+    let tally = stories::compare(&cluster, folder).await.map_err(|error| error.to_string())?;
+    println!("{tally}");
+    match tally.played() == tally.equal_state() {
+        true => Ok(()),
+        false => Err("stories differ".to_owned()),
+    }
+}
+
 fn describe(plane: &ControlPlane) {
     println!("{}", plane.kubeconfig().display());
     eprintln!(
@@ -93,18 +112,4 @@ fn pods_of(scenario: &Path) -> Result<(PodModels, u64), String> {
     let text = fs::read_to_string(scenario).map_err(|error| format!("{name}: {error}"))?;
     let script = Script::read(&name, &text, &Beside(scenario)).map_err(|error| format!("{name}: {error}"))?;
     Ok((script.pods, script.seed))
-}
-
-/// The files that a scenario names.
-struct Beside<'a>(&'a Path);
-
-impl Files for Beside<'_> {
-    fn text(&self, file: &str) -> Result<String, String> {
-        let folder = self.0.parent().unwrap_or(Path::new(""));
-        fs::read_to_string(folder.join(file)).map_err(|error| error.to_string())
-    }
-
-    fn matching(&self, _: &str) -> Result<Vec<String>, String> {
-        Err("patterns are not looked up here; name the files".into())
-    }
 }

@@ -1,5 +1,6 @@
 //! Tasks of the repository.
 
+mod conformance;
 mod crds;
 mod determinism;
 mod image;
@@ -24,6 +25,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Asks the list of API behaviours of the simulated server and of the real one.
+    Conformance {
+        /// Record what the real server answers instead.
+        #[arg(long)]
+        accept: bool,
+    },
     /// Writes the CustomResourceDefinitions to deploy/crds.
     Crds {
         /// Only look whether the files are current.
@@ -66,6 +73,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Conformance { accept } => conformance::run(accept),
         Task::Crds { check } => crds::run(check),
         Task::Load(task) => load::run(&task),
         Task::Manifests { check } => manifests::run(check),

@@ -1,4 +1,4 @@
-//! Plays stories in the simulator and compares them with recordings of the incumbent.
+//! Plays stories in the simulator, or on a real server, and compares them with recordings of the incumbent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +8,12 @@ use clap::Args;
 use serde_json::Value;
 use tidegate_sim::reference::{Pattern, Recording, Story, Tally, allowances, differences, needs, play};
 
+use crate::test::testenv;
+
 const STORIES: &str = "scenarios/argo/stories";
 const RECORDINGS: &str = "scenarios/argo/recordings";
 const DEPARTURES: &str = "scenarios/argo/departures.allow";
+const TIMING: &str = "scenarios/argo/timing.allow";
 
 type Tracks = BTreeMap<String, Vec<Value>>;
 
@@ -39,6 +42,9 @@ pub struct Reference {
     /// play that comes nearest to it is reported.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     plays: u64,
+    /// Plays on a real API server with the controller that is built here, not in the simulator.
+    #[arg(long)]
+    live: bool,
 }
 
 impl Reference {
@@ -52,12 +58,33 @@ impl Reference {
             only: Vec::new(),
             quiet: true,
             plays: 8,
+            live: false,
         }
+    }
+
+    /// The same, for the program that has a Kubernetes client.
+    fn arguments_for_a_server(&self) -> Vec<String> {
+        let path = |path: &Path| path.display().to_string();
+        let mut arguments = vec!["reference".to_owned()];
+        let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        add("--stories", path(&self.stories));
+        add("--traces", path(&self.traces));
+        add("--allow", path(&self.allow));
+        if self.allow == Path::new(DEPARTURES) {
+            add("--allow", TIMING.to_owned());
+        }
+        self.ignore.iter().for_each(|pattern| add("--ignore", pattern.clone()));
+        self.only.iter().for_each(|name| add("--only", name.clone()));
+        arguments.extend(self.quiet.then(|| "--quiet".to_owned()));
+        arguments
     }
 }
 
 /// Plays and compares; an error when a story differs.
 pub fn run(task: &Reference) -> Result<(), String> {
+    if task.live {
+        return testenv(&task.arguments_for_a_server());
+    }
     let ignore: Vec<Pattern> = task.ignore.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
     let allowed =
         allowances(&read(&task.allow)?).map_err(|error| format!("{}: {error}", task.allow.display()))?;

@@ -93,7 +93,10 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
 fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let n = draft.n();
     let abort_delay = replicas::abort_delay(draft);
-    replicas::clear_deadlines(draft, abort_delay.is_some());
+    // What is gone back to keeps its deadline until users are there. It is the memory that this needs no pause: a crash
+    // between taking it away and the switch would forget that (S31).
+    let is_going_back = draft.new_set().is_some_and(|new| new.hash() != active_hash(draft, spec));
+    replicas::clear_deadlines(draft, abort_delay.is_some() || is_going_back);
     if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {
         let drained = draft.facts.is_sabotaged(Sabotage::DrainBeforeSwitch)
             && draft.new_set().is_some_and(|new| new.available() >= n);
@@ -176,8 +179,11 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if draft.observed.is_aborted() && !draft.course.abort_cleared {
         return;
     }
-    if !is_ready(draft, spec) || replicas::is_halted(draft) {
+    if replicas::is_halted(draft) {
         return;
+    }
+    if !is_ready(draft, spec) {
+        return spend(draft, spec);
     }
     let needs_pause = !spec.auto_promotion || spec.auto_promotion_seconds > 0;
     if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
@@ -192,6 +198,21 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
         }
     } else if draft.observed.controller_pause != Some(true) {
         draft.course.pauses_added.push(PAUSE);
+    }
+}
+
+/// Lets the time of a pause run out while pods are missing. What is waited for then are the pods, and the deadline counts.
+// ARGO: the reference looks at a pause only while the new version is ready. Pods that are lost in it and never come back
+// leave the Rollout paused for ever, though nobody is asked for anything (L1).
+// scenarios/blue_green/timed_pause_ends_without_pods.yaml
+fn spend(draft: &mut Draft<'_>, spec: &BlueGreen) {
+    if !draft.observed.is_paused_for(PAUSE) {
+        return;
+    }
+    match automatic_end(draft, spec) {
+        Some(end) if draft.now > end => draft.course.pauses_spent.push(PAUSE),
+        Some(end) => draft.wake_at(end.plus(Span::millis(1)), "the pause before promotion"),
+        None => {}
     }
 }
 
@@ -226,8 +247,9 @@ fn is_pause_over(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let n = draft.n();
     if draft.observed.is_aborted() && !draft.course.abort_cleared {
-        // ARGO: back to stable as soon as stable can carry it, whatever the state of the new pods (Q1).
-        let stable = draft.stable_set().filter(|stable| stable.available() >= n.max(1));
+        // ARGO: back to stable as soon as stable can carry it, whatever the state of the new pods (Q1). Where no pods are
+        // wished there is nothing to carry, and the pods that come next are those of the stable version (L5).
+        let stable = draft.stable_set().filter(|stable| stable.available() >= n);
         if let Some(hash) = stable.map(|stable| stable.hash().to_owned()) {
             switch(draft, &spec.active_service, &hash);
         } else {
@@ -244,7 +266,7 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
     // version. If there is a stable version, its users come first (S13). scenarios/races/active_service_edited_by_hand.yaml
     let lost = active_hash(draft, spec).is_empty();
     if let Some(stable) = draft.distinct_stable().filter(|_| lost) {
-        if stable.available() >= n.max(1) {
+        if stable.available() >= n {
             let hash = stable.hash().to_owned();
             switch(draft, &spec.active_service, &hash);
         }

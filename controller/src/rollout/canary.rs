@@ -39,9 +39,12 @@ pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     if has_changed(&draft, spec) {
         return sync(draft, spec);
     }
-    // ARGO: a paused Rollout still follows its wished number of pods (Q19), at the share it has reached.
-    let weight =
-        if draft.spec.paused && !draft.is_aborted() { share_reached(&draft) } else { weight(&draft, spec) };
+    let mut weight = weight(&draft, spec);
+    if draft.spec.paused && !draft.is_aborted() {
+        // ARGO: a paused Rollout still follows its wished number of pods (Q19), at the share it has reached. Of few pods that
+        // may be more than the step allows, which is rounding and no share that more pods are to have (S10).
+        weight = weight.min(share_reached(&draft));
+    }
     if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !restart::is_counting(&draft) {
         resize(&mut draft, spec, weight);
     }

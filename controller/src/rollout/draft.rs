@@ -56,6 +56,8 @@ pub struct Course {
     pub pauses_added: Vec<&'static str>,
     /// Pause reasons that end.
     pub pauses_removed: Vec<&'static str>,
+    /// Pause reasons whose time is over, though what follows cannot happen yet.
+    pub pauses_spent: Vec<&'static str>,
     /// All pauses end.
     pub pauses_cleared: bool,
     /// The update is aborted, with a message.

@@ -75,7 +75,7 @@ pub fn settle(draft: &mut Draft<'_>) {
     }
     let is = |p: &PauseCondition, reason: &str| p.reason.as_deref() == Some(reason);
     let mut pauses: Vec<PauseCondition> = old.pause_conditions().to_vec();
-    for removed in &draft.course.pauses_removed {
+    for removed in draft.course.pauses_removed.iter().chain(&draft.course.pauses_spent) {
         pauses.retain(|p| !is(p, removed));
     }
     let mut controller_pause = old.controller_pause == Some(true);
@@ -89,8 +89,8 @@ pub fn settle(draft: &mut Draft<'_>) {
         draft.status.pauses = Some(pauses);
         draft.status.controller_pause = Some(controller_pause);
     } else if controller_pause && draft.course.pauses_removed.is_empty() {
-        // A person resumed while this pass could not act on it: the switch could not happen yet, or there was only time
-        // to change sizes. That is not forgotten (S17).
+        // A person resumed, or time did, while this pass could not act on it: the switch could not happen yet, or there
+        // was only time to change sizes. That is not forgotten (S17).
         draft.status.controller_pause = Some(true);
     }
 }

@@ -99,35 +99,54 @@ fn sync_one(draft: &mut Draft<'_>, index: usize, layer: Option<RoleMetadata>) {
         relabel(&mut t.labels, &old.labels, &new.labels, &own.labels);
         relabel(&mut t.annotations, &old.annotations, &new.annotations, &own.annotations);
     });
-    if template != set.body().template || (before.is_some() && layer.is_none()) {
-        let note = layer.as_ref().map(|layer| text_of(layer).into());
-        draft.edit_set(
-            index,
-            vec![Edit::Template(template), Edit::Annotation(EPHEMERAL_METADATA.into(), note)],
-            Vec::new(),
-        );
-    }
-    if set.wished() == 0 {
-        return;
+    let note =
+        |layer: &RoleMetadata| Edit::Annotation(EPHEMERAL_METADATA.into(), Some(text_of(layer).into()));
+    let mut edits = Vec::new();
+    if template != set.body().template {
+        // The note is the only memory of what pods made earlier carry, so what leaves stays noted until it has left them:
+        // a crash in between would leave it on them for ever (S31).
+        edits.extend([Edit::Template(template), note(&both(old, new))]);
     }
     let pods: Vec<_> = draft
         .world
         .pods
         .iter()
         .filter(|pod| pod.meta.controller().is_some_and(|owner| owner.uid == set.object().meta.uid))
-        .filter(|pod| pod.meta.deleting.is_none())
-        .cloned()
+        .filter(|pod| set.wished() > 0 && pod.meta.deleting.is_none())
+        .filter_map(|pod| {
+            let (mut labels, mut annotations) = (pod.meta.labels.clone(), pod.meta.annotations.clone());
+            relabel(&mut labels, &old.labels, &new.labels, &own.labels);
+            relabel(&mut annotations, &old.annotations, &new.annotations, &own.annotations);
+            let mut edits = differences(&pod.meta.labels, &labels, Edit::Label);
+            edits.extend(differences(&pod.meta.annotations, &annotations, Edit::Annotation));
+            (!edits.is_empty()).then(|| (pod.clone(), edits))
+        })
         .collect();
-    for pod in pods {
-        let (mut labels, mut annotations) = (pod.meta.labels.clone(), pod.meta.annotations.clone());
-        relabel(&mut labels, &old.labels, &new.labels, &own.labels);
-        relabel(&mut annotations, &old.annotations, &new.annotations, &own.annotations);
-        let mut edits = differences(&pod.meta.labels, &labels, Edit::Label);
-        edits.extend(differences(&pod.meta.annotations, &annotations, Edit::Annotation));
-        if !edits.is_empty() {
-            // A pod that cannot be changed now must not keep the others, or the update, waiting.
-            draft.edit(&pod, edits, Vec::new(), IfRefused::GoOn);
-        }
+    if edits.is_empty() && pods.is_empty() && before.is_some() && before != layer {
+        edits.push(match &layer {
+            Some(layer) => note(layer),
+            None => Edit::Annotation(EPHEMERAL_METADATA.into(), None),
+        });
+    }
+    if !edits.is_empty() {
+        draft.edit_set(index, edits, Vec::new());
+    }
+    for (pod, edits) in pods {
+        // A pod that cannot be changed now must not keep the others, or the update, waiting.
+        draft.edit(&pod, edits, Vec::new(), IfRefused::GoOn);
+    }
+}
+
+/// The later layer, and what only the earlier one has.
+fn both(earlier: &RoleMetadata, later: &RoleMetadata) -> RoleMetadata {
+    let join = |earlier: &Strings, later: &Strings| {
+        let mut all = earlier.clone();
+        later.iter().for_each(|(key, value)| all.set(key, value.clone()));
+        all
+    };
+    RoleMetadata {
+        labels: join(&earlier.labels, &later.labels),
+        annotations: join(&earlier.annotations, &later.annotations),
     }
 }
 

@@ -169,6 +169,12 @@ pub fn carry_status(before: &Object, after: &mut Object) {
 /// The object before, with the status of the one after.
 pub fn only_status(before: &Object, after: Object) -> Object {
     let mut result = before.clone();
+    result.meta.rest = after.meta.rest;
+    if before.kind.group() != "argoproj.io" {
+        // Built-in kinds take labels and annotations along.
+        result.meta.labels = after.meta.labels;
+        result.meta.annotations = after.meta.annotations;
+    }
     match (&mut result.body, after.body) {
         (Body::Rollout(kept), Body::Rollout(mut new)) => {
             new.spec = kept.spec.clone();

@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod admission;
+pub mod api;
 pub mod disruption;
 pub mod gc;
 pub mod life;

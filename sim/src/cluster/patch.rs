@@ -44,7 +44,11 @@ fn apply_one(target: &mut Value, operation: &Value) -> Result<(), String> {
         "remove" => remove(target, path).map(drop),
         "replace" => {
             let new = value()?;
-            *find(target, path)? = new;
+            // The server's library takes the replacement of a field that is not there for an addition.
+            match find(target, path) {
+                Ok(found) => *found = new,
+                Err(_) => add_field(target, path, new)?,
+            }
             Ok(())
         }
         "move" => {
@@ -118,6 +122,14 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
     Ok(())
 }
 
+fn add_field(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    let (parent, _) = path.rsplit_once('/').ok_or_else(|| missing(path))?;
+    match find(target, parent)? {
+        Value::Object(_) => add(target, path, value),
+        _ => Err(missing(path)),
+    }
+}
+
 fn remove(target: &mut Value, path: &str) -> Result<Value, String> {
     let mut names = names(path)?;
     let Some(last) = names.pop() else { return Ok(target.take()) };
@@ -177,6 +189,10 @@ mod tests {
                 json!({"op": "copy", "from": "/a/0", "path": "/e"}),
                 json!({"a": [1, 2], "b/c": {"~d": 1}, "e": 1}),
             ),
+            (
+                json!({"op": "replace", "path": "/e", "value": 1}),
+                json!({"a": [1, 2], "b/c": {"~d": 1}, "e": 1}),
+            ),
             (json!({"op": "test", "path": "/a", "value": [1, 2]}), start.clone()),
             (json!({"op": "replace", "path": "", "value": 7}), json!(7)),
         ] {
@@ -190,7 +206,8 @@ mod tests {
     fn a_json_patch_that_does_not_fit_changes_nothing() {
         for operation in [
             json!({"op": "remove", "path": "/x"}),
-            json!({"op": "replace", "path": "/x", "value": 1}),
+            json!({"op": "replace", "path": "/x/y", "value": 1}),
+            json!({"op": "replace", "path": "/a/7", "value": 1}),
             json!({"op": "add", "path": "/x/y", "value": 1}),
             json!({"op": "add", "path": "/a/3", "value": 1}),
             json!({"op": "add", "path": "/a/01", "value": 1}),

@@ -133,11 +133,10 @@ impl Store {
             return Err(ApiError::AlreadyExists(format!("{} already exists", called(&key)).into()));
         }
         self.version += 1;
-        let meta = &mut object.meta;
-        if meta.uid.is_empty() {
-            self.identities += 1;
-            meta.uid = format!("{:08x}-0000-4000-8000-{:012x}", self.identities, self.identities).into();
+        if object.meta.uid.is_empty() {
+            object.meta.uid = self.draw_identity();
         }
+        let meta = &mut object.meta;
         meta.resource_version = self.version;
         meta.generation = meta.generation.max(i64::from(has_generation(&key.kind)));
         meta.created = meta.created.or(Some(now.stamp()));
@@ -146,6 +145,12 @@ impl Store {
         self.link(&key, &object);
         Arc::make_mut(&mut self.objects).insert(key, object.clone());
         Ok(Change { before: None, after: Some(object), gone: None })
+    }
+
+    /// An identity that nothing else has or had.
+    pub fn draw_identity(&mut self) -> Text {
+        self.identities += 1;
+        format!("{:08x}-0000-4000-8000-{:012x}", self.identities, self.identities).into()
     }
 
     /// Changes an object in place. `edit` gets a copy; what it may not touch is put back afterwards.
@@ -218,23 +223,54 @@ impl Store {
         now: Time,
     ) -> Result<Change, ApiError> {
         let before = self.guarded_deletion(key, guard)?;
-        if before.meta.finalizers.is_empty() && !lingers {
-            self.version += 1;
-            return Ok(self.removed(key, before));
-        }
-        if before.meta.deleting.is_some() {
+        let lingers = lingers || !before.meta.finalizers.is_empty();
+        if lingers && before.meta.deleting.is_some() {
             return Ok(Change { before: Some(before.clone()), after: Some(before), gone: None });
         }
+        self.delete_with(key, guard, lingers, now, |_| {})
+    }
+
+    /// The same, if whoever asks knows whether it lingers, and marks it further.
+    pub fn delete_with(
+        &mut self,
+        key: &Key,
+        guard: Option<&Guard>,
+        lingers: bool,
+        until: Time,
+        mark: impl FnOnce(&mut Object),
+    ) -> Result<Change, ApiError> {
+        let before = self.guarded_deletion(key, guard)?;
         self.version += 1;
+        if !lingers {
+            return Ok(self.removed(key, before));
+        }
         let mut after = (*before).clone();
+        mark(&mut after);
         after.meta.resource_version = self.version;
-        after.meta.deleting = Some(now.stamp());
-        if after.meta.generation > 0 {
+        after.meta.deleting = after.meta.deleting.or(Some(until.stamp()));
+        if after.meta.generation > 0 && before.meta.deleting.is_none() {
             after.meta.generation += 1;
         }
         let after = Arc::new(after);
         Arc::make_mut(&mut self.objects).insert(key.clone(), after.clone());
         Ok(Change { before: Some(before), after: Some(after), gone: None })
+    }
+
+    /// Takes an object over as another API server stores it, without any of the rules of this one.
+    pub(crate) fn mirror(&mut self, object: Object) {
+        let key = object.key();
+        self.forget(&key);
+        self.version = self.version.max(object.meta.resource_version);
+        let object = Arc::new(object);
+        self.link(&key, &object);
+        Arc::make_mut(&mut self.objects).insert(key, object);
+    }
+
+    /// Drops an object that is gone on the API server that is mirrored.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        if let Some(before) = Arc::make_mut(&mut self.objects).remove(key) {
+            self.unlink(key, &before);
+        }
     }
 
     fn removed(&mut self, key: &Key, before: Arc<Object>) -> Change {
@@ -321,7 +357,7 @@ impl Store {
 fn has_generation(kind: &Kind) -> bool {
     match kind {
         Kind::Service | Kind::HorizontalPodAutoscaler => false,
-        Kind::Other { .. } => !kind.group().is_empty(),
+        Kind::Other { name, .. } => !kind.group().is_empty() && &**name != "Lease",
         _ => true,
     }
 }

@@ -2,7 +2,7 @@
 
 use tidegate_controller::rollout::services::selected_hash;
 
-use super::view::{View, rollout_of};
+use super::view::{View, Views, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -14,7 +14,7 @@ impl Invariant for AbortOfNothingIsNothing {
         "S16"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
         else {
             return Ok(());

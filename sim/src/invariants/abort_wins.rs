@@ -6,16 +6,14 @@ use crate::world::{Happened, World, Writer};
 
 /// The invariant. A full promotion of an update that was aborted already, and a rollback window in the manifest, are the
 /// user's own wish.
-#[derive(Default)]
-pub struct AbortWins(Views);
+pub struct AbortWins;
 
 impl Invariant for AbortWins {
     fn name(&self) -> &'static str {
         "S15"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         if let Some((before, after, _)) = rewritten(what) {
             let (old, new) = (&before.status, &after.status);
             let excused = (old.promote_full == Some(true) && old.aborted_at.is_some())
@@ -60,7 +58,7 @@ impl Invariant for AbortWins {
                 && body.spec.spec().rollback_window <= 0
                 && status.observed_generation.as_deref() == Some(&*view.rollout.meta.generation.to_string())
         };
-        if View::of_truth(world, &key).is_some_and(|truth| grows(&truth)) && self.0.of(*call).all(grows) {
+        if View::of_truth(world, &key).is_some_and(|truth| grows(&truth)) && known.of(*call).all(grows) {
             let message = format!("{} grows although its update is aborted", after.meta.name);
             return Err(Violation::new(self.name(), world, message));
         }

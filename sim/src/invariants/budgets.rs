@@ -7,16 +7,14 @@ use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant, for canaries: blue-green may have both versions whole, and S3 keeps the one that serves.
-#[derive(Default)]
-pub struct Budgets(Views);
+pub struct Budgets;
 
 impl Invariant for Budgets {
     fn name(&self) -> &'static str {
         "S4"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before, after: Some(after), call } = what else {
             return Ok(());
         };
@@ -26,7 +24,7 @@ impl Invariant for Budgets {
         if from == to {
             return Ok(());
         }
-        let views: Vec<View> = self.0.of(*call).cloned().chain(View::of_truth(world, &key)).collect();
+        let views: Vec<View> = known.of(*call).cloned().chain(View::of_truth(world, &key)).collect();
         let verdicts: Option<Vec<String>> =
             views.iter().map(|view| wrong(view, &after.meta.name, from, to)).collect();
         match verdicts.as_deref() {

@@ -9,16 +9,14 @@ use crate::world::{Happened, World, Writer};
 
 /// The invariant, for the Service of a blue-green update that users reach. What a canary without routers gives users
 /// is the number of its pods, which S4 and S10 watch.
-#[derive(Default)]
-pub struct CapacityBeforeTraffic(Views);
+pub struct CapacityBeforeTraffic;
 
 impl Invariant for CapacityBeforeTraffic {
     fn name(&self) -> &'static str {
         "S2"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
             what
         else {
@@ -36,7 +34,7 @@ impl Invariant for CapacityBeforeTraffic {
             return Ok(());
         }
         let carries = |view: &View| view.of_hash(hash).is_some_and(|seen| seen.available >= view.n());
-        if carries(&truth) || self.0.of(*call).any(carries) {
+        if carries(&truth) || known.of(*call).any(carries) {
             return Ok(());
         }
         let available = truth.of_hash(hash).map_or(0, |seen| seen.available);

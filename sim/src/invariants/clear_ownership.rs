@@ -6,6 +6,7 @@ use tidegate_controller::names::MANAGED_BY;
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -17,7 +18,7 @@ impl Invariant for ClearOwnership {
         "S28"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
         else {
             return Ok(());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_api::object::{Key, Kind, RolloutBody};
 
+use super::view::Views;
 use super::{Invariant, Violation, is_another_epoch};
 use crate::world::{Happened, World, Writer};
 
@@ -25,7 +26,7 @@ impl Invariant for CommandsWork {
         "L12"
     }
 
-    fn saw(&mut self, _world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, _world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before: Some(before), after: Some(after), .. } = what else {
             return Ok(());
         };

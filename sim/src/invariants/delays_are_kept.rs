@@ -7,14 +7,14 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
-use super::view::{View, owner, rollout_of};
+use super::view::{View, Views, owner, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// What both delays are where nothing is said, in seconds.
 const DEFAULT_DELAY: i64 = 30;
 
-/// The invariant, for blue-green: since when, and until when, users have left a hash.
+/// The invariant, for blue-green: until when versions that users have left keep their pods.
 #[derive(Default)]
 pub struct DelaysAreKept(BTreeMap<(Key, String), Time>);
 
@@ -23,8 +23,8 @@ impl Invariant for DelaysAreKept {
         "S7"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        let Happened::Stored { by, before: Some(before), after: Some(after), .. } = what else {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
+        let Happened::Stored { by, before: Some(before), after: Some(after), call } = what else {
             return Ok(());
         };
         if after.kind == Kind::Service {
@@ -59,11 +59,16 @@ impl Invariant for DelaysAreKept {
         let Some(until) = self.0.get(&(key.clone(), old.hash().to_owned())) else { return Ok(()) };
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
         let Some(status) = truth.rollout.rollout().map(|body| &body.status) else { return Ok(()) };
-        let is_back =
-            status.stable_hash() == old.hash() || (status.current() == old.hash() && !status.is_aborted());
+        // Who goes back to it has it as the new version again, with the size of one; its number says so before the status.
+        let newest = truth.sets.iter().filter_map(|seen| seen.set.revision()).max();
+        let is_back = status.stable_hash() == old.hash()
+            || (status.current() == old.hash() && !status.is_aborted())
+            || (status.current() != old.hash() && old.revision() == newest);
         // Deadlines are whole seconds, cut off.
         let over = world.now().plus(Span::seconds(1)) >= *until;
-        if new.wished() < old.wished().min(truth.n()) && !over && !is_back {
+        // Meanwhile it follows the wished number, which may be another one when the write arrives.
+        let n = known.of(*call).map(View::n).chain([truth.n()]).min().unwrap_or(0);
+        if new.wished() < old.wished().min(n) && !over && !is_back {
             let message = format!("{} shrinks before its delay is over", old.name());
             return Err(Violation::new(self.name(), world, message));
         }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
 use tidegate_controller::names::{HASH_LABEL, MANAGED_BY};
 
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -46,7 +47,7 @@ impl Invariant for ForeignDataIsKept {
         "S11"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
         else {
             return Ok(());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_api::object::Key;
 
+use super::view::Views;
 use super::{Invariant, Violation, is_another_epoch, rewritten};
 use crate::world::{Happened, World, Writer};
 
@@ -16,7 +17,7 @@ impl Invariant for IntentIsKept {
         "S17"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         if let Happened::Stored { by: Writer::User, before: Some(before), after: Some(after), .. } = what
             && let (Some(old), Some(new)) = (before.rollout(), after.rollout())
         {

@@ -8,8 +8,7 @@ use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant.
-#[derive(Default)]
-pub struct Migration(Views);
+pub struct Migration;
 
 fn available(deployment: &Object) -> i64 {
     match &deployment.body {
@@ -23,8 +22,7 @@ impl Invariant for Migration {
         "S25"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
         else {
             return Ok(());
@@ -54,7 +52,7 @@ impl Invariant for Migration {
                 stay < available(before) && mine + stay < n - missing
             };
             let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
-            if to < from && short(&truth) && self.0.about(&rollout.key()).all(short) {
+            if to < from && short(&truth) && known.about(&rollout.key()).all(short) {
                 let message = format!("Deployment {} goes from {from} to {to} too early", after.meta.name);
                 return Err(Violation::new(self.name(), world, message));
             }

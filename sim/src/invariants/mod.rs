@@ -40,6 +40,7 @@ use tidegate_api::object::{Key, Kind, RolloutBody};
 use tidegate_api::time::Time;
 
 use crate::world::{Happened, Observer, World, Writer};
+use view::Views;
 
 /// Something that must hold at every moment, or whenever the world has come to rest.
 pub trait Invariant {
@@ -47,7 +48,8 @@ pub trait Invariant {
     fn name(&self) -> &'static str;
 
     /// Judges what just happened.
-    fn saw(&mut self, _world: &World, _what: &Happened<'_>) -> Result<(), Violation> {
+    /// `known` is what the controller knew when it started its latest calls.
+    fn saw(&mut self, _world: &World, _what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -88,25 +90,25 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(clear_ownership::ClearOwnership),
         Box::new(abort_of_nothing_is_nothing::AbortOfNothingIsNothing),
-        Box::<abort_wins::AbortWins>::default(),
-        Box::<services_have_pods::ServicesHavePods>::default(),
-        Box::<no_destruction::NoDestruction>::default(),
-        Box::<capacity_before_traffic::CapacityBeforeTraffic>::default(),
-        Box::<traffic_before_scale_down::TrafficBeforeScaleDown>::default(),
+        Box::new(abort_wins::AbortWins),
+        Box::new(services_have_pods::ServicesHavePods),
+        Box::new(no_destruction::NoDestruction),
+        Box::new(capacity_before_traffic::CapacityBeforeTraffic),
+        Box::new(traffic_before_scale_down::TrafficBeforeScaleDown),
         Box::<delays_are_kept::DelaysAreKept>::default(),
-        Box::<no_early_exposure::NoEarlyExposure>::default(),
-        Box::<budgets::Budgets>::default(),
+        Box::new(no_early_exposure::NoEarlyExposure),
+        Box::new(budgets::Budgets),
         Box::<one_budget::OneBudget>::default(),
         Box::new(foreign_data_is_kept::ForeignDataIsKept),
         Box::new(step_discipline::StepDiscipline),
         Box::new(pauses_are_kept::PausesAreKept),
-        Box::<promotion_gate::PromotionGate>::default(),
+        Box::new(promotion_gate::PromotionGate),
         Box::<intent_is_kept::IntentIsKept>::default(),
         Box::<version_truth::VersionTruth>::default(),
         Box::<no_uninvited_rollout::NoUninvitedRollout>::default(),
-        Box::<status_is_true::StatusIsTrue>::default(),
+        Box::new(status_is_true::StatusIsTrue),
         Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
-        Box::<migration::Migration>::default(),
+        Box::new(migration::Migration),
         Box::new(abort_completes::AbortCompletes),
         Box::new(superseded_goes::SupersededGoes),
         Box::new(scale_at_any_time::ScaleAtAnyTime),
@@ -119,6 +121,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
 
 /// Watches a run with every invariant and keeps the first violation of each.
 pub struct Watchdog {
+    known: Views,
     invariants: Vec<Box<dyn Invariant>>,
     violations: Vec<Violation>,
     checks: u64,
@@ -126,7 +129,7 @@ pub struct Watchdog {
 
 impl Default for Watchdog {
     fn default() -> Watchdog {
-        Watchdog { invariants: all(), violations: Vec::new(), checks: 0 }
+        Watchdog { known: Views::default(), invariants: all(), violations: Vec::new(), checks: 0 }
     }
 }
 
@@ -176,7 +179,10 @@ impl Observer for Watchdog {
             }
             _ => Vec::new(),
         };
-        self.judge(objects, |invariant| invariant.saw(world, what));
+        self.known.note(world, what);
+        let known = std::mem::take(&mut self.known);
+        self.judge(objects, |invariant| invariant.saw(world, what, &known));
+        self.known = known;
     }
 }
 

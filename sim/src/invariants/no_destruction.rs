@@ -9,16 +9,14 @@ use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. With no pods wished there is nothing to protect.
-#[derive(Default)]
-pub struct NoDestruction(Views);
+pub struct NoDestruction;
 
 impl Invariant for NoDestruction {
     fn name(&self) -> &'static str {
         "S8"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after, call } = what else {
             return Ok(());
         };
@@ -30,7 +28,7 @@ impl Invariant for NoDestruction {
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
         // A set that is deleted is no longer in the truth; one that goes to 0 is protected while its pods serve.
         let serves = truth.sets.iter().any(|seen| seen.set.name() == set.name() && seen.available > 0);
-        if truth.n() == 0 || self.0.of(*call).any(|view| view.n() == 0) || (size.is_some() && !serves) {
+        if truth.n() == 0 || known.of(*call).any(|view| view.n() == 0) || (size.is_some() && !serves) {
             return Ok(());
         }
         for name in service_names(&truth.rollout) {

@@ -6,16 +6,14 @@ use crate::world::{Happened, World, Writer};
 
 /// The invariant, for canaries without routers, where pods are traffic. In blue-green nobody reaches the preview, and
 /// S2 and S13 guard the switch.
-#[derive(Default)]
-pub struct NoEarlyExposure(Views);
+pub struct NoEarlyExposure;
 
 impl Invariant for NoEarlyExposure {
     fn name(&self) -> &'static str {
         "S10"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
             what
         else {
@@ -31,7 +29,7 @@ impl Invariant for NoEarlyExposure {
         }
         let exposed = |view: &View| most(view, &after.meta.name).is_some_and(|most| to > most);
         let truth = View::of_truth(world, &key);
-        if truth.as_ref().is_some_and(exposed) && self.0.of(*call).all(exposed) {
+        if truth.as_ref().is_some_and(exposed) && known.of(*call).all(exposed) {
             let message = format!("{} gets {to} pods, more than its step allows", after.meta.name);
             return Err(Violation::new(self.name(), world, message));
         }

@@ -7,7 +7,7 @@ use tidegate_api::schema;
 
 use tidegate_controller::names::HASH_LABEL;
 
-use super::view::owner;
+use super::view::{Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -35,7 +35,7 @@ impl Invariant for NoUninvitedRollout {
         "S18"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before, after, .. } = what else { return Ok(()) };
         match (by, before, after) {
             (Writer::Controller, None, Some(made)) if made.kind == Kind::ReplicaSet => {

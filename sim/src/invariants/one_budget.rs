@@ -1,13 +1,14 @@
 //! S26: what one pass evicts and scales down, it takes from one budget.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tidegate_api::object::{Key, Kind};
-use tidegate_controller::plan::Verb;
+use tidegate_api::object::{Key, Kind, Object};
+use tidegate_controller::plan::{Plan, Verb};
 use tidegate_controller::rollout::scale::Limits;
 use tidegate_controller::seams::ApiCall;
 
-use super::view::{View, owner};
+use super::view::{View, Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World};
 
@@ -18,7 +19,8 @@ pub struct OneBudget(BTreeMap<Key, Taken>);
 
 #[derive(Default)]
 struct Taken {
-    plan: usize,
+    /// The plan that takes. Kept, so that no later one can have its address.
+    plan: Option<Arc<Plan>>,
     room: i64,
     taken: i64,
     evicts: bool,
@@ -29,11 +31,14 @@ impl Invariant for OneBudget {
         "S26"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Started(_, ApiCall::Write { key, verb, .. }) = what else { return Ok(()) };
+        let Some(manager) = world.controller().map(|controller| &controller.manager) else { return Ok(()) };
+        // By what the controller knows: what it evicts may be gone already.
+        let cache = manager.cache();
         let set = match (&key.kind, verb) {
             (Kind::Pod, Verb::Evict | Verb::Delete) => {
-                let Some(owner) = world.get(key).and_then(|pod| pod.meta.controller().cloned()) else {
+                let Some(owner) = cache.get(key).and_then(|pod| pod.meta.controller().cloned()) else {
                     return Ok(());
                 };
                 Key::new(Kind::ReplicaSet, key.namespace.clone(), owner.name)
@@ -41,19 +46,15 @@ impl Invariant for OneBudget {
             (Kind::ReplicaSet, Verb::Edit(_)) => key.clone(),
             _ => return Ok(()),
         };
-        let Some(rollout) = world.get(&set).and_then(|set| owner(set)) else { return Ok(()) };
-        let Some(manager) = world.controller().map(|controller| &controller.manager) else { return Ok(()) };
+        let Some(rollout) = cache.get(&set).and_then(|set| owner(set)) else { return Ok(()) };
         let Some(plan) = manager.last_plan(&rollout) else { return Ok(()) };
         let Some(view) = View::of_cached_pods(world, &rollout) else { return Ok(()) };
         let taken = self.0.entry(rollout).or_default();
-        let begins = plan.writes.first().is_some_and(|write| write.key == *key && write.verb == *verb);
-        let same = std::ptr::from_ref(plan).addr();
-        if begins || taken.plan != same {
-            *taken = Taken { plan: same, room: room(&view), ..Taken::default() };
+        if !taken.plan.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan)) {
+            *taken = Taken { plan: Some(plan.clone()), room: room(&view), ..Taken::default() };
         }
-        let pod_available = |pod: &std::sync::Arc<tidegate_api::object::Object>| {
-            pod.pod().is_some_and(|body| body.is_available(0, world.now().stamp()))
-        };
+        let pod_available =
+            |pod: &Arc<Object>| pod.pod().is_some_and(|body| body.is_available(0, world.now().stamp()));
         match verb {
             Verb::Edit(edits) => {
                 let to = edits.iter().find_map(|edit| match edit {
@@ -62,7 +63,7 @@ impl Invariant for OneBudget {
                 });
                 let seen = view.sets.iter().find(|seen| seen.set.name() == &*key.name);
                 if let (Some(to), Some(seen)) = (to, seen) {
-                    taken.taken += (seen.available - seen.kept(to)).max(0);
+                    taken.taken += (seen.kept(seen.set.wished()) - seen.kept(to)).max(0);
                 }
             }
             _ => {
@@ -78,7 +79,7 @@ impl Invariant for OneBudget {
     }
 }
 
-/// How many available pods may go by this view. A restart may always take one, or it would never begin.
+/// How many available pods may go by this view: those that are given up already are no capacity. A restart may always take one, or it would never begin.
 fn room(view: &View) -> i64 {
     let n = view.n();
     let Some(spec) = view.spec() else { return 0 };
@@ -87,6 +88,6 @@ fn room(view: &View) -> i64 {
         (_, Some(spec)) => Limits::of_blue_green(&spec.max_unavailable, n).missing(n),
         _ => 0,
     };
-    let available: i64 = view.sets.iter().map(|seen| seen.available).sum();
+    let available: i64 = view.sets.iter().map(|seen| seen.kept(seen.set.wished())).sum();
     available - (n - missing.max(1))
 }

@@ -2,6 +2,7 @@
 
 use tidegate_api::spec::{Pause, StepKind};
 
+use super::view::Views;
 use super::{Invariant, Violation, is_another_epoch, rewritten};
 use crate::world::{Happened, World};
 
@@ -13,7 +14,7 @@ impl Invariant for PausesAreKept {
         "S13"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
         let spec = before.spec.spec();
         let Some(canary) = spec.canary() else { return blue_green(self.name(), world, before, after) };

@@ -5,16 +5,14 @@ use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World};
 
 /// The invariant, as far as it needs no analysis.
-#[derive(Default)]
-pub struct PromotionGate(Views);
+pub struct PromotionGate;
 
 impl Invariant for PromotionGate {
     fn name(&self) -> &'static str {
         "S14"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
         let (old, new) = (&before.status, &after.status);
         // A first deployment has nothing to be compared with; a rollback in its window needs no steps.
@@ -33,7 +31,7 @@ impl Invariant for PromotionGate {
                 return Err(Violation::new(self.name(), world, message));
             }
             let carries = |view: &View| view.of_hash(hash).is_some_and(|seen| seen.available >= view.n());
-            if canary.threshold.is_none() && !carries(&truth) && !self.0.about(&object.key()).any(carries) {
+            if canary.threshold.is_none() && !carries(&truth) && !known.about(&object.key()).any(carries) {
                 return Err(Violation::new(
                     self.name(),
                     world,

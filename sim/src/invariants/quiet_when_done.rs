@@ -1,5 +1,6 @@
 //! L2: at rest nothing is written, also not by a controller that was started anew.
 
+use super::view::Views;
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
@@ -19,7 +20,7 @@ impl Invariant for QuietWhenDone {
         "L2"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, after, before, .. } = what else { return Ok(()) };
         if *by == Writer::Controller && self.rests {
             let object = after.or(*before).map(|object| object.key());

@@ -8,16 +8,14 @@ use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. With no pods wished there is nothing to protect.
-#[derive(Default)]
-pub struct ServicesHavePods(Views);
+pub struct ServicesHavePods;
 
 impl Invariant for ServicesHavePods {
     fn name(&self) -> &'static str {
         "S1"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before, after: Some(after), call } = what else {
             return Ok(());
         };
@@ -32,7 +30,7 @@ impl Invariant for ServicesHavePods {
         let Some(key) = rollout_of(world, &after.key()) else { return Ok(()) };
         let empty = |view: &View| view.n() > 0 && view.of_hash(hash).is_none_or(|seen| seen.available == 0);
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
-        if empty(&truth) && self.0.of(*call).all(empty) {
+        if empty(&truth) && known.of(*call).all(empty) {
             let message =
                 format!("Service {} is pointed at {hash}, which has no available pod", after.meta.name);
             return Err(Violation::new(self.name(), world, message));

@@ -1,20 +1,20 @@
 //! S23: what the status says is so.
 
+use tidegate_controller::names::WORKLOAD_GENERATION;
+
 use super::view::{View, Views};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World};
 
 /// The invariant, for the phases that people wait for.
-#[derive(Default)]
-pub struct StatusIsTrue(Views);
+pub struct StatusIsTrue;
 
 impl Invariant for StatusIsTrue {
     fn name(&self) -> &'static str {
         "S23"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
         let (old, status) = (&before.status, &after.status);
         let wrong = |message: String| Err(Violation::new(self.name(), world, message));
@@ -64,17 +64,20 @@ impl Invariant for StatusIsTrue {
                 };
                 let key = object.key();
                 let truth = View::of_truth(world, &key);
-                let known = truth.as_ref().is_some_and(is_so) || self.0.about(&key).any(is_so);
+                let known = truth.as_ref().is_some_and(is_so) || known.about(&key).any(is_so);
                 if old.phase != status.phase && n > 0 && !known {
                     return wrong(format!("becomes Healthy without {n} available pods"));
                 }
             }
             // The status stands beside the generation it was computed from. Where that is not the latest one (a person
             // resumed and changed the template at once), a phase that is only carried over beside another field
-            // claims nothing of now; S23 asks for a cause of each change of phase, and there is none yet.
+            // claims nothing of now; S23 asks for a cause of each change of phase, and there is none yet. A referenced
+            // workload has a generation of its own.
             Some("Paused")
                 if (old.phase != status.phase
-                    || status.observed_generation.as_deref() == Some(&*generation))
+                    || (status.observed_generation.as_deref() == Some(&*generation)
+                        && status.workload_generation
+                            == object.meta.annotations.get(WORKLOAD_GENERATION).cloned()))
                     && status.pause_conditions().is_empty()
                     && !after.spec.spec().paused =>
             {

@@ -1,5 +1,6 @@
 //! S12: within one epoch the step index never falls, and rises one by one.
 
+use super::view::Views;
 use super::{Invariant, Violation, is_another_epoch, rewritten};
 use crate::world::{Happened, World};
 
@@ -11,7 +12,7 @@ impl Invariant for StepDiscipline {
         "S12"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
         let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
         let count = after.spec.spec().canary().map_or(0, |canary| canary.steps.len());
         let end = i64::try_from(count).unwrap_or(i64::MAX);

@@ -9,16 +9,14 @@ use crate::world::{Happened, World, Writer};
 
 /// The invariant: the set that the active Service of a blue-green update selects is not touched below the wished
 /// number. For a canary without routers pods are the traffic, and S4 says how many may go.
-#[derive(Default)]
-pub struct TrafficBeforeScaleDown(Views);
+pub struct TrafficBeforeScaleDown;
 
 impl Invariant for TrafficBeforeScaleDown {
     fn name(&self) -> &'static str {
         "S3"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.0.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
             what
         else {
@@ -42,7 +40,7 @@ impl Invariant for TrafficBeforeScaleDown {
                 seen.set.name() == &*after.meta.name && seen.kept(to) < view.n().min(seen.kept(from))
             })
         };
-        if View::of_truth(world, &key).is_some_and(|truth| wrong(&truth)) && self.0.of(*call).all(wrong) {
+        if View::of_truth(world, &key).is_some_and(|truth| wrong(&truth)) && known.of(*call).all(wrong) {
             let message = format!("{} from {from} to {to}: users are still on it", after.meta.name);
             return Err(Violation::new(self.name(), world, message));
         }

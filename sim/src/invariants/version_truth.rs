@@ -14,7 +14,6 @@ use crate::world::{Happened, World, Writer};
 /// are added on the way.
 #[derive(Default)]
 pub struct VersionTruth {
-    views: Views,
     asked: BTreeMap<Kind, BTreeSet<String>>,
 }
 
@@ -28,8 +27,7 @@ impl Invariant for VersionTruth {
         "S19"
     }
 
-    fn saw(&mut self, world: &World, what: &Happened<'_>) -> Result<(), Violation> {
-        self.views.note(world, what);
+    fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
         let Happened::Stored { by, before, after: Some(after), call } = what else { return Ok(()) };
         let asked = match &after.body {
             Body::Rollout(body) if *by != Writer::Controller => body.spec.spec().template.as_ref(),
@@ -45,14 +43,16 @@ impl Invariant for VersionTruth {
             return Ok(());
         };
         let runs = containers(&set.template.spec);
-        // What the Rollout says now, or said when this was decided.
-        let latest = self.views.of(*call).map(|view| view.rollout.clone());
+        // What the Rollout says now, or said when this was decided. A write of a dead controller that arrives late was
+        // decided longer ago than is remembered; that somebody has asked for it must be enough.
+        let mut latest = known.of(*call).map(|view| view.rollout.clone()).peekable();
+        let is_remembered = latest.peek().is_some();
         let truth = owner(after).and_then(|key| world.get(&key).cloned());
         let mut wishes = latest
             .chain(truth)
             .filter_map(|rollout| Some(containers(&rollout.rollout()?.spec.spec().template.as_ref()?.spec)))
             .peekable();
-        if wishes.peek().is_some() && !wishes.any(|wish| wish == runs) {
+        if is_remembered && wishes.peek().is_some() && !wishes.any(|wish| wish == runs) {
             let message = format!("ReplicaSet {} runs {runs}, which is no longer asked for", after.meta.name);
             return Err(Violation::new(self.name(), world, message));
         }

@@ -21,6 +21,7 @@ pub mod story;
 mod tally;
 mod tracks;
 mod wait;
+mod writes;
 
 pub use allowed::{AllowError, Departure, Pattern, allowances};
 pub use driver::play;

@@ -6,6 +6,23 @@ use serde_json::Value;
 use thiserror::Error;
 use tidegate_api::time::Span;
 
+use crate::world::{PodModel, PodModels};
+
+/// Created after everything else, once the controller knows what they refer to.
+const MAIN_KINDS: &[&str] = &["Rollout", "AnalysisRun", "Experiment"];
+/// How long the controller's caches get to know what was created first.
+pub const HEAD_START: Span = Span::millis(700);
+/// The longest wait for calm before a step that writes.
+pub const PATIENCE: Span = Span::seconds(2);
+
+/// What the recorder's kubelet needs to make a pod ready, in milliseconds: at once, but later than it is counted.
+const POD_START: (i64, i64) = (10, 12);
+
+/// The pods of a story.
+pub fn pods() -> PodModels {
+    PodModels { default: PodModel { startup: POD_START, ..PodModel::default() }, ..PodModels::default() }
+}
+
 /// One story, ready to be played.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Story {
@@ -190,6 +207,15 @@ pub struct StoryError {
     pub at: String,
     /// What is wrong there.
     pub what: String,
+}
+
+impl Story {
+    /// The objects that are created first, and those that follow once the controller knows of these.
+    pub fn in_order(&self) -> (Vec<&Value>, Vec<&Value>) {
+        let is_main =
+            |object: &&Value| object["kind"].as_str().is_some_and(|kind| MAIN_KINDS.contains(&kind));
+        self.objects.iter().partition(|object| !is_main(object))
+    }
 }
 
 impl Step {

@@ -8,8 +8,9 @@ use serde_json::json;
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_controller::commands;
 
-use super::{Patch, Simple, Target, Verb};
+use super::{Patch, Side, Simple, Target, Verb};
 use crate::cluster::store::Part;
+use crate::trace::view::View;
 use crate::world::{Action, World};
 
 /// The Rollout of this name, whatever its namespace.
@@ -62,7 +63,7 @@ impl fmt::Display for Target {
 
 impl Verb {
     /// What it says in the trace.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         match self {
             Verb::SetImage { rollout, image, .. } => format!("set_image {rollout} {image}"),
             Verb::Simple(simple, name) => format!("{} {name}", simple.name()),
@@ -84,8 +85,33 @@ impl Verb {
         }
     }
 
+    /// The pods whose readiness it takes in hand.
+    pub fn pods(&self, world: &World) -> Vec<Key> {
+        let Verb::Ready { rollout: name, side, count, ready } = self else { return Vec::new() };
+        let Some(object) = rollout(world, name) else { return Vec::new() };
+        let view = View::of(world, object);
+        let is_meant = |set: &Object| {
+            let hash = set.meta.labels.get("rollouts-pod-template-hash").map_or("", |hash| &**hash);
+            match side {
+                Side::Stable => hash == view.stable,
+                Side::New => hash == view.new,
+                Side::Revision(wanted) => revision(set) == *wanted,
+            }
+        };
+        let store = world.store();
+        let sets = store.owned_by(&object.meta.uid, &Kind::ReplicaSet).filter(|set| is_meant(set));
+        let mut pods: Vec<Key> = sets
+            .flat_map(|set| store.owned_by(&set.meta.uid, &Kind::Pod))
+            .filter(|pod| pod.pod().is_some_and(|body| body.ready != *ready))
+            .map(|pod| pod.key())
+            .collect();
+        pods.sort();
+        pods.truncate(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX));
+        pods
+    }
+
     /// What it writes, or why it cannot. Verbs that do something else to the world write nothing.
-    pub(crate) fn writes(&self, world: &World) -> Result<Vec<Action>, String> {
+    pub fn writes(&self, world: &World) -> Result<Vec<Action>, String> {
         let find = |name: &str| rollout(world, name).ok_or_else(|| format!("there is no Rollout {name}"));
         match self {
             Verb::SetImage { rollout, container, image } => {

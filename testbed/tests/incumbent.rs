@@ -1,0 +1,20 @@
+//! The kept stories with `tidegate controller` on a real server, held to the recordings of the incumbent.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tidegate_testbed::stories::{self, Folder};
+use tidegate_testbed::{Cluster, Suite, TestResult, run_tests};
+
+fn main() -> ExitCode {
+    run_tests(Suite::default().test("stories_come_out_as_recorded", recorded))
+}
+
+async fn recorded(cluster: Arc<Cluster>) -> TestResult {
+    let tally = stories::compare(&cluster, &Folder::of_the_repository()).await?;
+    println!("{tally}");
+    match tally.played() == tally.equal_state() {
+        true => Ok(()),
+        false => Err("stories differ".into()),
+    }
+}
