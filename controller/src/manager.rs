@@ -471,11 +471,12 @@ impl Manager {
                 *at += 1;
                 // What was deleted or evicted counts no more, whatever a late watch still shows: a second pass that
                 // took an evicted pod for an available one would evict one too many.
-                if object.is_none() && matches!(write.verb, Verb::Delete | Verb::Evict) {
-                    if let Some(held) = self.cache.get(&write.key) {
-                        let version = held.meta.resource_version;
-                        self.cache.remove(&write.key, version);
-                    }
+                if object.is_none()
+                    && matches!(write.verb, Verb::Delete | Verb::Evict)
+                    && let Some(held) = self.cache.get(&write.key)
+                {
+                    let version = held.meta.resource_version;
+                    self.cache.remove(&write.key, version);
                 }
                 for notice in &write.notices {
                     self.record(notice.clone(), seams);

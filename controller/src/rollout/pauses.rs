@@ -25,7 +25,7 @@ pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
 }
 
 /// Makes the conditions of a status follow its own pauses and abort. Says whether that changed something.
-// ARGO: the reference writes them in a pass of their own, one status more for every pause and every resume.
+// The reference writes them in a pass of their own, one status more for every pause and every resume.
 pub fn follow(draft: &Draft<'_>, status: &mut RolloutStatus) -> bool {
     let now = draft.stamp();
     let paused = !status.pause_conditions().is_empty() || draft.spec.paused;
