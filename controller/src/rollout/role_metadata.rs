@@ -99,14 +99,6 @@ fn sync_one(draft: &mut Draft<'_>, index: usize, layer: Option<RoleMetadata>) {
         relabel(&mut t.labels, &old.labels, &new.labels, &own.labels);
         relabel(&mut t.annotations, &old.annotations, &new.annotations, &own.annotations);
     });
-    let note =
-        |layer: &RoleMetadata| Edit::Annotation(EPHEMERAL_METADATA.into(), Some(text_of(layer).into()));
-    let mut edits = Vec::new();
-    if template != set.body().template {
-        // The note is the only memory of what pods made earlier carry, so what leaves stays noted until it has left them:
-        // a crash in between would leave it on them for ever (S31).
-        edits.extend([Edit::Template(template), note(&both(old, new))]);
-    }
     let pods: Vec<_> = draft
         .world
         .pods
@@ -122,11 +114,17 @@ fn sync_one(draft: &mut Draft<'_>, index: usize, layer: Option<RoleMetadata>) {
             (!edits.is_empty()).then(|| (pod.clone(), edits))
         })
         .collect();
-    if edits.is_empty() && pods.is_empty() && before.is_some() && before != layer {
-        edits.push(match &layer {
-            Some(layer) => note(layer),
-            None => Edit::Annotation(EPHEMERAL_METADATA.into(), None),
-        });
+    let noted = |layer: Option<&RoleMetadata>| {
+        Edit::Annotation(EPHEMERAL_METADATA.into(), layer.map(|layer| text_of(layer).into()))
+    };
+    let mut edits = Vec::new();
+    if template != set.body().template {
+        edits.push(Edit::Template(template));
+        // The note is the only memory of what pods made earlier carry, so what leaves stays noted until it has left them:
+        // a crash in between would leave it on them for ever (S31).
+        edits.push(if pods.is_empty() { noted(layer.as_ref()) } else { noted(Some(&both(old, new))) });
+    } else if pods.is_empty() && before.is_some() && before != layer {
+        edits.push(noted(layer.as_ref()));
     }
     if !edits.is_empty() {
         draft.edit_set(index, edits, Vec::new());
