@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidegate_api::object::{Key, Kind, Object, Text};
+use tidegate_api::object::{Body, Key, Kind, Object, Text};
 
 /// Objects by key, with the indexes that decisions need.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -49,11 +49,13 @@ impl Cache {
         if self.graves.get(&key).is_some_and(|grave| grave.version >= version) {
             return false;
         }
+        let mut object = object;
         if let Some(held) = self.objects.get(&key) {
             if held.meta.resource_version >= version {
                 return false;
             }
             let held = held.clone();
+            object = shared(object, &held);
             self.unlink(&key, &held);
         }
         self.graves.remove(&key);
@@ -195,6 +197,30 @@ impl Cache {
     }
 }
 
+/// The new version of an object with the parts that have not changed taken from the version before. A document that comes
+/// over the wire is all new; what was understood of its specification, and the hash of its template, would be worked out
+/// again after every change of a status.
+fn shared(new: Arc<Object>, held: &Object) -> Arc<Object> {
+    let body = match (&new.body, &held.body) {
+        (Body::Rollout(body), Body::Rollout(known))
+            if !Arc::ptr_eq(&body.spec, &known.spec) && body.spec.raw() == known.spec.raw() =>
+        {
+            let mut body = body.clone();
+            body.spec = known.spec.clone();
+            Body::Rollout(body)
+        }
+        (Body::ReplicaSet(body), Body::ReplicaSet(known))
+            if !Arc::ptr_eq(&body.template.spec, &known.template.spec) && body.template == known.template =>
+        {
+            let mut body = body.clone();
+            body.template = known.template.clone();
+            Body::ReplicaSet(body)
+        }
+        _ => return new,
+    };
+    Arc::new(Object { kind: new.kind.clone(), meta: new.meta.clone(), body })
+}
+
 fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
     if let Some(set) = index.get_mut(at) {
         set.remove(key);
@@ -232,6 +258,28 @@ mod tests {
         let object = json!({"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": "s", "namespace": "n", "resourceVersion": version.to_string(), "labels": {"v": label}}});
         Arc::new(Object::from_value(object).expect("a service"))
+    }
+
+    #[test]
+    fn what_has_not_changed_is_shared_with_the_version_before() {
+        let rollout = |version: u64, image: &str| {
+            let object = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+                "metadata": {"name": "r", "namespace": "n", "resourceVersion": version.to_string()},
+                "spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}},
+                "status": {"replicas": version}});
+            Arc::new(Object::from_value(object).expect("a rollout"))
+        };
+        let mut cache = Cache::default();
+        let mut spec_after = |object: Arc<Object>| {
+            let key = object.key();
+            cache.put(object);
+            cache.get(&key).and_then(|held| held.rollout()).expect("a rollout").spec.clone()
+        };
+        let first = spec_after(rollout(1, "web:1"));
+        let second = spec_after(rollout(2, "web:1"));
+        assert!(Arc::ptr_eq(&first, &second));
+        let third = spec_after(rollout(3, "web:2"));
+        assert_eq!(third.raw()["template"]["spec"]["containers"][0]["image"], "web:2");
     }
 
     #[test]
