@@ -43,9 +43,6 @@ pub struct Settings {
     /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
     /// and what happens to it meanwhile costs no pass of its own.
     pub passes_at_once: Option<usize>,
-    /// How long a change of a ReplicaSet waits for the next one before it gets a pass: pods come and go in bursts, and
-    /// each pass between would write another count into the status. What people change is looked at at once.
-    pub settle: Span,
 }
 
 /// The controller.
@@ -293,12 +290,8 @@ impl Manager {
                 None => {}
             },
         }
-        let at = match object.kind {
-            Kind::ReplicaSet | Kind::Pod => now.plus(self.settings.settle),
-            _ => now,
-        };
         for key in keys {
-            self.agenda.add(key, at);
+            self.agenda.add(key, now);
         }
     }
 

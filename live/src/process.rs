@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
-use tidegate_api::time::Span;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
 use tokio::sync::Semaphore;
@@ -24,9 +23,6 @@ use crate::watches::Scope;
 
 /// Longest time for giving the lease back when the process is asked to end.
 const GIVE_BACK_LIMIT: Duration = Duration::from_millis(800);
-
-/// Long enough for the ReplicaSet controller to tell all of what one scaling did, too short for anybody to notice.
-const SETTLE: Span = Span::millis(100);
 
 /// How a controller is started.
 #[derive(Clone, Debug)]
@@ -123,7 +119,6 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     let settings = Settings {
         instance_id: options.instance_id,
         passes_at_once: Some(options.lanes.max(1)),
-        settle: SETTLE,
         ..Settings::default()
     };
     let mut mailbox = Mailbox::new(clock);
