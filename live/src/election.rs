@@ -18,24 +18,29 @@ use crate::fence::Fence;
 pub struct Candidate {
     elector: Elector,
     api: Api<DynamicObject>,
+    /// Where the Lease goes if its namespace does not exist.
+    elsewhere: Option<Api<DynamicObject>>,
     name: String,
     clock: WallClock,
     fence: Fence,
 }
 
 impl Candidate {
-    /// A candidate for the Lease of this name and namespace. The fence is closed until the election is won.
+    /// A candidate for the Lease of this name and namespace. The fence is closed until the election is won. Outside of a
+    /// cluster the namespace is a guess; where it does not exist, the Lease is made in the other one instead.
     pub fn new(
         client: Client,
         (namespace, name): (&str, &str),
+        elsewhere: &str,
         elector: Elector,
         clock: WallClock,
         fence: Fence,
     ) -> Candidate {
         fence.close();
         let resource = convert::resource(&Kind::new("coordination.k8s.io/v1", "Lease"));
-        let api = Api::namespaced_with(client, namespace, &resource);
-        Candidate { elector, api, name: name.to_owned(), clock, fence }
+        let api = Api::namespaced_with(client.clone(), namespace, &resource);
+        let elsewhere = (elsewhere != namespace).then(|| Api::namespaced_with(client, elsewhere, &resource));
+        Candidate { elector, api, elsewhere, name: name.to_owned(), clock, fence }
     }
 
     /// Ready once the election is won.
@@ -71,11 +76,18 @@ impl Candidate {
         standing
     }
 
-    async fn ask(&self, request: Request) -> Reply {
+    async fn ask(&mut self, request: Request) -> Reply {
+        let is_new = matches!(request, Request::Create(_));
         let patience = Duration::from_millis(u64::try_from(self.elector.patience().0).unwrap_or(1000));
         match tokio::time::timeout(patience, self.send(request)).await {
             Ok(Ok(document)) => read(&document).map_or(Reply::Unknown, Reply::Is),
-            Ok(Err(Error::Api(status))) if status.code == 404 => Reply::Missing,
+            Ok(Err(Error::Api(status))) if status.code == 404 => {
+                if let Some(elsewhere) = self.elsewhere.take_if(|_| is_new) {
+                    tracing::warn!(error = %status.message, "the lease goes into the namespace of the connection");
+                    self.api = elsewhere;
+                }
+                Reply::Missing
+            }
             Ok(Err(Error::Api(status))) if status.code == 409 => Reply::Conflict,
             Ok(Err(error)) => {
                 tracing::warn!(%error, lease = self.name, "the lease could not be read or written");

@@ -84,7 +84,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     // Before the election: followers are probed and scraped too.
     serve(&admin, &options).await?;
     let scope = Scope {
-        namespace: options.namespaced.then(|| Text::from(namespace)),
+        namespace: options.namespaced.then(|| Text::from(&*namespace)),
         instance_id: options.instance_id.clone(),
     };
     let caller = Caller {
@@ -107,7 +107,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
         );
         let elector = Elector::new(election.identity, election.timing);
         let place = (&*election.namespace, &*name);
-        Candidate::new(caller.client.clone(), place, elector, clock, caller.fence.clone())
+        Candidate::new(caller.client.clone(), place, &namespace, elector, clock, caller.fence.clone())
     });
     if let Some(candidate) = &mut candidate {
         tokio::select! {
