@@ -29,13 +29,6 @@ pub struct Determinism {
     leak: bool,
 }
 
-impl Determinism {
-    /// What an ordinary test run compares.
-    pub fn of_a_test_run() -> Determinism {
-        Determinism { lives: 200, print: false, log: None, leak: false }
-    }
-}
-
 /// Whether a world has a leak.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
