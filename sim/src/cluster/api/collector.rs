@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tidegate_api::object::{Key, Kind, Object, OwnerRef};
 
+use super::deletes::Options;
 use super::http::Resource;
-use super::writes::Options;
 use super::{Server, Target, shown};
 use crate::cluster::store::Part;
 

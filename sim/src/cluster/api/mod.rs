@@ -7,6 +7,7 @@
 
 mod collector;
 mod defaults;
+mod deletes;
 mod http;
 mod lists;
 mod names;
