@@ -13,6 +13,7 @@ pub mod manager;
 pub mod names;
 pub mod plan;
 pub mod rollout;
+pub mod routers;
 pub mod sabotage;
 pub mod seams;
 pub mod steps;
