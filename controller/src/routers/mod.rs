@@ -12,12 +12,16 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
+mod gateway_api;
+mod istio;
 mod settings;
+#[cfg(test)]
+mod stage;
 
 pub use settings::Settings;
 
 /// Every router, by the key under `trafficRouting` (or under its `plugins`).
-pub const ALL: &[&dyn Router] = &[];
+pub const ALL: &[&dyn Router] = &[&istio::Istio, &gateway_api::GatewayApi];
 
 /// The router for a stanza; nothing when nobody serves that key.
 pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {
