@@ -304,7 +304,10 @@ fn asks_the_same(before: &Object, after: &Object) -> bool {
         (Body::Other(before), Body::Other(after)) => {
             let fields = |value: &serde_json::Value| {
                 let fields = value.as_object().into_iter().flatten();
-                fields.filter(|(name, _)| *name != "status").map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>()
+                fields
+                    .filter(|(name, _)| *name != "status")
+                    .map(|(n, v)| (n.clone(), v.clone()))
+                    .collect::<Vec<_>>()
             };
             Arc::ptr_eq(before, after) || fields(before) == fields(after)
         }
@@ -345,9 +348,11 @@ pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
     if let Some(workload) = &spec.workload_ref {
         keys.push(crate::world::workload_key(&object.meta.namespace, workload));
     }
-    keys.extend(routers::reads_of(object, settings).into_iter().map(|reads| match reads {
-        routers::Reads::One(key) => key,
-        routers::Reads::Matching(kind, namespace, _) => Key::new(kind, namespace, ""),
+    keys.extend(routers::reads_of(object, settings).into_iter().filter_map(|reads| match reads {
+        routers::Reads::One(key) => Some(key),
+        routers::Reads::Matching(kind, namespace, _) => Some(Key::new(kind, namespace, "")),
+        // Its owner reference leads to the Rollout.
+        routers::Reads::Controlled(..) => None,
     }));
     keys
 }

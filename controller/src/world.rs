@@ -89,7 +89,8 @@ impl RolloutWorld {
         let moments = match spec.canary().is_some_and(|canary| canary.traffic_routing.is_some()) {
             false => BTreeMap::new(),
             true => {
-                let carriers = services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
+                let carriers =
+                    services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
                 carriers.filter_map(|key| Some((key.clone(), cache.moments(&key)?.clone()))).collect()
             }
         };
@@ -113,6 +114,14 @@ fn routes(cache: &Cache, rollout: &Object, settings: &routers::Settings) -> BTre
                 let all = cache.named_like(&kind, &namespace, "");
                 let matching = all.filter(|object| selector.matches(&object.meta.labels));
                 found.extend(matching.map(|object| (object.key(), object.clone())));
+            }
+            Reads::Controlled(kind, namespace) => {
+                let owner_is_it = |object: &&Arc<Object>| {
+                    let owner = object.meta.controller();
+                    owner.is_some_and(|owner| &*owner.kind == "Rollout" && owner.name == rollout.meta.name)
+                };
+                let all = cache.named_like(&kind, &namespace, "").filter(owner_is_it);
+                found.extend(all.map(|object| (object.key(), object.clone())));
             }
         }
     }
