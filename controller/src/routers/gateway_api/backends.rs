@@ -83,8 +83,9 @@ pub(super) fn shown(rule: &Value, names: &Names, whole: i64) -> Option<i64> {
         entries.map(|entry| i128::from(weight(entry).max(0))).sum::<i128>()
     };
     let canary = sum(&mut all.iter().filter(|entry| name(entry) == &*names.canary));
-    let total = sum(&mut all.iter()).max(1);
-    i64::try_from((canary * i128::from(whole) + total - 1) / total).ok()
+    // Further backends of the user may make it more than the whole; the canary's weight is meant as written.
+    let total = sum(&mut all.iter()).clamp(1, i128::from(whole.max(1)));
+    i64::try_from((canary.min(total) * i128::from(whole) + total - 1) / total).ok()
 }
 
 /// Whether a rule has backends of both sides.

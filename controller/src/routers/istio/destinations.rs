@@ -118,7 +118,9 @@ impl Sides {
             entries.map(|entry| weight(entry).max(0)).fold(0, i64::saturating_add)
         };
         let weight = sum(&mut all.iter().filter(is_canary));
-        Some(Shown { weight, total: sum(&mut all.iter()).max(1) })
+        // Further destinations of the user may make it more than the whole; the canary's weight is meant as written.
+        let total = sum(&mut all.iter()).clamp(1, 100);
+        Some(Shown { weight: weight.min(total), total })
     }
 
     /// The canary's destination of a route, whose port and host others copy; trouble when several differ in them.

@@ -198,6 +198,11 @@ impl Edited<'_> {
     }
 }
 
+/// The VirtualServices that a Rollout names, in order.
+pub(super) fn virtual_services(at: &Place<'_>) -> Vec<Key> {
+    Config::read(at).virtual_services.into_iter().map(|wanted| wanted.key).collect()
+}
+
 /// What keeps VirtualServices that are there from being weighted: the object, the protocol and what is wrong.
 pub(super) fn shape_problems(view: &View<'_>) -> Vec<(Key, Option<&'static str>, String)> {
     let config = Config::read(&view.at);
