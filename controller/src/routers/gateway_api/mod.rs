@@ -14,14 +14,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_api::object::{Object, Text};
+use tidegate_api::traffic::GATEWAY_API;
 
 use self::backends::Split;
 use self::config::{Config, Route};
 use self::header_rules::Managed;
 use super::{Change, Evidence, Place, Reads, Router, Trouble, View, Want, What};
-
-/// The key under `trafficRouting.plugins`.
-const PLUGIN: &str = "argoproj-labs/gatewayAPI";
 
 /// Routes of Gateway API.
 pub struct GatewayApi;
@@ -32,7 +30,7 @@ impl Router for GatewayApi {
     }
 
     fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
+        Some(GATEWAY_API)
     }
 
     fn reads(&self, at: &Place<'_>) -> Vec<Reads> {
