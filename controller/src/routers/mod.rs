@@ -13,6 +13,7 @@ use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
 pub mod check;
+mod document;
 mod gateway_api;
 mod istio;
 mod settings;
@@ -51,6 +52,12 @@ pub trait Router: Sync {
     /// in this order, and each one alone must be safe.
     fn route(&self, view: &View<'_>, want: &Want<'_>) -> Result<Vec<Change>, Trouble>;
 
+    /// What may be taken away only once the wanted split has been in force for the propagation time: objects that it
+    /// made and that have sent nothing to the canary since. Asked after [`Router::route`] had nothing left to change.
+    fn retire(&self, _view: &View<'_>, _want: &Want<'_>) -> Result<Vec<Change>, Trouble> {
+        Ok(Vec::new())
+    }
+
     /// How its objects look with the two sides naming these pods by their hash (Istio's subsets). Most routers reach
     /// pods through Services and have nothing to do.
     fn label(&self, _view: &View<'_>, _want: &Want<'_>) -> Result<Vec<Change>, Trouble> {
@@ -86,6 +93,9 @@ pub enum Reads {
     One(Key),
     /// All of a kind in a namespace whose labels match.
     Matching(Kind, Text, Arc<Selector>),
+    /// All of a kind in a namespace that a Rollout of this name controls ([`View::controls`]): what it made before,
+    /// under whatever name. Does not count as naming the object ([`Router::clean_up`]).
+    Controlled(Kind, Text),
 }
 
 /// What is known of a Rollout before any object is looked at.

@@ -255,14 +255,17 @@ fn errors_name_what_is_missing() {
     );
     assert_eq!(trouble(&stage(json!({"httpRoute": "shop"}), &[], &[])), "HTTPRoute \"shop\" not found");
     let lacks = one(json!([{"backendRefs": [{"name": "stable"}]}]));
-    assert_eq!(trouble(&lacks), "backendRef was not found in httpRoute in shop");
+    assert_eq!(trouble(&lacks), "backendRef was not found in httpRoute (HTTPRoute prod/shop: spec.rules)");
     let twice = header(
         "beta",
         json!([{"headerName": "a", "headerValue": {"exact": "1"}},
         {"headerName": "A", "headerValue": {"exact": "2"}}]),
     );
     let error = one(json!([rule()])).route(&Want { routes: &[twice], ..split(10) }).unwrap_err();
-    assert_eq!(error.to_string(), "header \"A\" is matched twice, which Gateway API cannot express");
+    assert_eq!(
+        error.to_string(),
+        "header \"A\" is matched twice, which Gateway API cannot express (HTTPRoute prod/shop: spec.rules)"
+    );
 }
 
 #[test]
