@@ -15,6 +15,9 @@ mod pod;
 mod random_tests;
 mod references;
 mod rollout;
+mod routing;
+#[cfg(test)]
+mod routing_tests;
 mod steps;
 mod strategy;
 #[cfg(test)]

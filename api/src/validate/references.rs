@@ -124,6 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn vector_145_a_pair_is_looked_at_like_plain_services() {
+        let ping = service("ping", json!({"app": "demo"}), Some("other"));
+        let pair = json!({"canary": {"pingPong": {"pingService": "ping", "pongService": "pong"}}});
+        assert_eq!(
+            problems(pair, &[ping]),
+            [
+                "spec.strategy.canary.pingPong.pongService: Invalid value: \"pong\": service \"pong\" not found",
+                "spec.strategy.canary.pingPong.pingService: Invalid value: \"ping\": Service \"ping\" is managed by \
+                 another Rollout",
+            ]
+        );
+    }
+
+    #[test]
     fn services_that_fit_or_are_not_named_are_no_problem() {
         let active =
             service("active", json!({"app": "demo", "rollouts-pod-template-hash": "1"}), Some("demo"));

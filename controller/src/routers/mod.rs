@@ -12,6 +12,7 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
+pub mod check;
 mod document;
 mod gateway_api;
 mod istio;
