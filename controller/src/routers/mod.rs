@@ -12,6 +12,7 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
+mod alb;
 mod ambassador;
 mod apisix;
 mod app_mesh;
@@ -33,6 +34,7 @@ pub use settings::Settings;
 pub const ALL: &[&dyn Router] = &[
     &istio::Istio,
     &nginx::Nginx,
+    &alb::Alb,
     &smi::Smi,
     &ambassador::Ambassador,
     &app_mesh::AppMesh,
