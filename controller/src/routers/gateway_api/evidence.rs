@@ -4,6 +4,7 @@ use serde_json::Value;
 use tidegate_api::object::Object;
 
 use super::super::Evidence;
+use super::super::document::list;
 
 /// Of several routes together: one that is not taken over is enough, and one that says nothing makes all say nothing.
 pub(super) fn of_all<'a>(routes: impl Iterator<Item = &'a Object>) -> Evidence {
@@ -22,8 +23,8 @@ pub(super) fn of_all<'a>(routes: impl Iterator<Item = &'a Object>) -> Evidence {
 /// Of one route: by each parent that it still names and that somebody serves.
 fn of(route: &Object) -> Evidence {
     let document = route.to_value();
-    let asked = list(&document, "spec", "parentRefs");
-    let said = list(&document, "status", "parents");
+    let asked = list(&document, &["spec", "parentRefs"]);
+    let said = list(&document, &["status", "parents"]);
     let is_asked = |said: &&Value| asked.iter().any(|asked| is_same(asked, said.get("parentRef")));
     let mut evidence = Evidence::None;
     for parent in said.iter().filter(is_asked) {
@@ -59,11 +60,6 @@ fn lacks(parent: &Value, wanted: &str, generation: i64) -> Option<String> {
             text(condition, "message")
         )
     })
-}
-
-fn list<'d>(document: &'d Value, part: &str, field: &str) -> &'d [Value] {
-    let list = document.get(part).and_then(|part| part.get(field)).and_then(Value::as_array);
-    list.map_or(&[], Vec::as_slice)
 }
 
 /// Whether both name the same parent. What is absent in one may have been filled in in the other.

@@ -69,8 +69,12 @@ fn weights(stage: &Stage, section: &str) -> Vec<String> {
         .collect()
 }
 
+/// What is wrong, without the object and the field that it is told with.
 fn trouble(stage: &Stage, want: &Want<'_>) -> String {
-    stage.route(want).unwrap_err().to_string()
+    let trouble = stage.route(want).unwrap_err().to_string();
+    let (text, place) = trouble.split_once(" (VirtualService prod/vs: spec").unwrap();
+    assert!(["", ".http", ".tls", ".tcp"].contains(&place.trim_end_matches(')')), "{place}");
+    text.to_owned()
 }
 
 fn arm(service: &str, weight: i64) -> Arm {
