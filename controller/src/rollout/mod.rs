@@ -14,10 +14,12 @@ mod replicas;
 pub mod restart;
 mod revision;
 mod role_metadata;
+pub mod routed;
 pub mod scale;
 pub mod services;
 pub mod set;
 mod status;
+pub mod traffic;
 mod workload;
 
 pub use phase::{not_seen_yet, phase, phase_as_seen};

@@ -33,6 +33,26 @@ pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {
     })
 }
 
+/// Everything that the routers of a Rollout want to see; nothing where it has none.
+pub fn reads_of(rollout: &Object, settings: &Settings) -> Vec<Reads> {
+    let Some(canary) = rollout.rollout().and_then(|body| body.spec.spec().canary()) else {
+        return Vec::new();
+    };
+    places(rollout, canary, settings).flat_map(|(router, at)| router.reads(&at)).collect()
+}
+
+/// The routers of a Rollout in their order, each with its configuration.
+pub fn places<'a>(
+    rollout: &'a Object,
+    canary: &'a Canary,
+    settings: &'a Settings,
+) -> impl Iterator<Item = (&'static dyn Router, Place<'a>)> {
+    canary.traffic_routing.iter().flat_map(move |routing| {
+        let place = move |stanza| Place { rollout, canary, routing, stanza, settings };
+        routing.routers.iter().filter_map(move |stanza| Some((find(stanza)?, place(stanza))))
+    })
+}
+
 /// Makes some load balancer split traffic. Edits documents, does not send them.
 pub trait Router: Sync {
     /// The key under `trafficRouting`.
@@ -74,6 +94,16 @@ pub trait Router: Sync {
         Vec::new()
     }
 
+    /// The objects by which [`Router::label`] names pods.
+    fn subsets(&self, _at: &Place<'_>) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// Whether it answers with errors as soon as the stable Service has no pod, however small the stable share is.
+    fn needs_a_stable_pod(&self) -> bool {
+        false
+    }
+
     /// What its objects say about having reached the data plane.
     fn evidence(&self, _view: &View<'_>, _want: &Want<'_>) -> Evidence {
         Evidence::None
@@ -96,6 +126,16 @@ pub enum Reads {
     /// All of a kind in a namespace that a Rollout of this name controls ([`View::controls`]): what it made before,
     /// under whatever name. Does not count as naming the object ([`Router::clean_up`]).
     Controlled(Kind, Text),
+}
+
+impl Reads {
+    /// The kind of what it wants to see.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Reads::One(key) => &key.kind,
+            Reads::Matching(kind, ..) | Reads::Controlled(kind, _) => kind,
+        }
+    }
 }
 
 /// What is known of a Rollout before any object is looked at.
