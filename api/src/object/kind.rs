@@ -62,6 +62,10 @@ const KNOWN: &[(Kind, &str, &str, &str)] = &[
     (Kind::PodDisruptionBudget, "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 ];
 
+/// Groups of routers whose kinds have a status subresource.
+const STATUS_APART: &[&str] =
+    &["networking.k8s.io", "gateway.networking.k8s.io", "policy.linkerd.io", "networking.istio.io"];
+
 impl Kind {
     /// The kind with this `apiVersion` and name.
     pub fn new(api_version: &str, name: &str) -> Kind {
@@ -121,7 +125,6 @@ impl Kind {
                 | Kind::Experiment
                 | Kind::PodTemplate
                 | Kind::EndpointSlice
-                | Kind::Other { .. }
-        )
+        ) && (!matches!(self, Kind::Other { .. }) || STATUS_APART.contains(&self.group()))
     }
 }

@@ -187,6 +187,12 @@ fn view<'v>(draft: &'v Draft<'_>, at: &Place<'v>) -> View<'v> {
     View { at: *at, objects: &draft.world.routes, services: &draft.services, unserved: &draft.facts.unserved }
 }
 
+/// What each router of the Rollout may look at, in their order.
+pub fn views<'v>(draft: &'v Draft<'_>, spec: &'v Canary) -> Vec<View<'v>> {
+    let world = draft.world;
+    places(&world.rollout, spec, &world.settings).map(|(_, at)| view(draft, &at)).collect()
+}
+
 /// What all routers would change, and what the first of them cannot do.
 fn changes_of<'a>(
     draft: &Draft<'a>,
