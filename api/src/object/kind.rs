@@ -1,5 +1,7 @@
 //! Kinds of objects, with the API paths they are served under.
 
+use std::borrow::Cow;
+
 use super::Text;
 
 /// A kind of object. The kinds that tidegate knows by heart have names of their own.
@@ -105,6 +107,19 @@ impl Kind {
         }
     }
 
+    /// The plural under which the API serves it: known by heart, or as Kubernetes guesses it.
+    pub fn plural_or_guess(&self) -> Cow<'static, str> {
+        self.plural().map_or_else(|| plural_of(self.name()).into(), Cow::from)
+    }
+
+    /// The resource with its group, as the API server names it in its answers: `virtualservices.networking.istio.io`.
+    pub fn resource(&self) -> String {
+        match self.group() {
+            "" => self.plural_or_guess().into_owned(),
+            group => format!("{}.{group}", self.plural_or_guess()),
+        }
+    }
+
     /// The plural under which the API serves a kind known by heart.
     pub fn plural(&self) -> Option<&'static str> {
         self.known().map(|row| row.3)
@@ -126,5 +141,15 @@ impl Kind {
                 | Kind::PodTemplate
                 | Kind::EndpointSlice
         ) && (!matches!(self, Kind::Other { .. }) || STATUS_APART.contains(&self.group()))
+    }
+}
+
+/// The plural of a kind that is not known by heart, as Kubernetes guesses it.
+fn plural_of(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ if lower.ends_with(['s', 'x']) || lower.ends_with("ch") => format!("{lower}es"),
+        _ => format!("{lower}s"),
     }
 }
