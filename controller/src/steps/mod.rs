@@ -24,7 +24,7 @@ pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress 
         StepKind::SetWeight(weight) => set_weight::advance(*weight, draft, canary),
         StepKind::SetCanaryScale
         | StepKind::Experiment
-        | StepKind::Analysis
+        | StepKind::Analysis(_)
         | StepKind::SetHeaderRoute
         | StepKind::SetMirrorRoute
         | StepKind::Plugin
@@ -43,7 +43,7 @@ pub fn text(step: &Step) -> String {
         StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
         StepKind::SetCanaryScale => "setCanaryScale".to_owned(),
         StepKind::Experiment => "experiment".to_owned(),
-        StepKind::Analysis => "analysis".to_owned(),
+        StepKind::Analysis(_) => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {
             format!("setHeaderRoute: {}", step.raw["setHeaderRoute"]["name"].as_str().unwrap_or(""))
         }
