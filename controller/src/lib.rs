@@ -5,6 +5,7 @@
 //! [`seams`].
 
 pub mod agenda;
+pub mod analysis;
 pub mod cache;
 pub mod commands;
 pub mod edit;
