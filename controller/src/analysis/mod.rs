@@ -1,4 +1,8 @@
 //! Analyses: what is measured, and what the measurements mean.
 
+pub mod args;
 pub mod condition;
 pub mod expr;
+pub mod placeholders;
+pub mod secrets;
+pub mod templates;

@@ -417,7 +417,7 @@ fn of_texts(name: &str, args: &[Value]) -> Called {
         }
         "toBase64" => base64_of(subject.as_bytes()),
         "fromBase64" => {
-            let bytes = bytes_of(subject).ok_or("illegal base64 data")?;
+            let bytes = bytes_of_base64(subject).ok_or("illegal base64 data")?;
             String::from_utf8_lossy(&bytes).into_owned()
         }
         other => return Err(format!("unknown name {other}")),
@@ -444,7 +444,8 @@ fn base64_of(bytes: &[u8]) -> String {
     text
 }
 
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
+/// What a text in base64 stands for; nothing when it is none.
+pub fn bytes_of_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if text.len() % 4 != 0 || text.len() - digits.len() > 2 {
         return None;
