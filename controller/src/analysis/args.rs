@@ -177,8 +177,10 @@ mod tests {
         let container = "path status.pauseConditions[0] in rollout must terminate in a primitive value";
         check("status.pauseConditions[0]", Err(container));
         check("some.invalid[2].path", Err("invalid path some.invalid[2].path in rollout"));
-        let args = [RolloutArgument { name: "a".into(), field: Some("nope".into()), ..Default::default() },
-            RolloutArgument { name: "b".into(), field: Some("metadata.name".into()), ..Default::default() }];
+        let args = [
+            RolloutArgument { name: "a".into(), field: Some("nope".into()), ..Default::default() },
+            RolloutArgument { name: "b".into(), field: Some("metadata.name".into()), ..Default::default() },
+        ];
         let hashes = Hashes { latest: "new", stable: None };
         assert!(of_rollout(&args, &rollout, hashes).is_err(), "a later success does not hide it");
         let hash = |of: &str| {

@@ -64,7 +64,10 @@ mod tests {
     fn placeholders_are_filled_once() {
         assert_eq!(fill("test-{{ args.var }}", &value_of).as_deref(), Ok("test-foo"));
         assert_eq!(fill("{{args.odd}}", &value_of).as_deref(), Ok("a\"b\n{{args.var}}"));
-        assert_eq!(fill("{{ no }}{{args.nope}}", &value_of), Err("failed to resolve {{args.nope}}".to_owned()));
+        assert_eq!(
+            fill("{{ no }}{{args.nope}}", &value_of),
+            Err("failed to resolve {{args.nope}}".to_owned())
+        );
         assert_eq!(fill("{{ no }}", &value_of), Err("failed to resolve {{ no }}".to_owned()));
         assert!(fill("a {{args.var", &value_of).is_err());
         assert_eq!(fill("a }} b", &value_of).as_deref(), Ok("a }} b"));

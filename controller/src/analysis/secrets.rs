@@ -71,9 +71,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_read_and_never_printed() {
-        let secret = Object::from_value(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+        let secret =
+            Object::from_value(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
             "data": {"token": "aHVudGVyMg==", "bad": "?"}}))
-        .expect("a secret");
+            .expect("a secret");
         let data = SecretData::of(&secret);
         assert_eq!(data.get("token").map(|t| &**t), Some("hunter2"));
         assert_eq!(data.get("bad"), None);

@@ -148,7 +148,10 @@ mod tests {
     }
 
     fn reference(name: &str) -> TemplateRef {
-        TemplateRef { name: name.trim_start_matches("cluster/").into(), cluster: name.starts_with("cluster/") }
+        TemplateRef {
+            name: name.trim_start_matches("cluster/").into(),
+            cluster: name.starts_with("cluster/"),
+        }
     }
 
     fn names(all: &[Arc<Object>], references: &[&str]) -> Result<Vec<String>, String> {
@@ -171,8 +174,10 @@ mod tests {
     #[test]
     fn each_template_is_used_once() {
         let nested = |names: &[&str]| {
-            let entry = |name: &&str| json!({"templateName": name.trim_start_matches("cluster/"),
-                "clusterScope": name.starts_with("cluster/")});
+            let entry = |name: &&str| {
+                json!({"templateName": name.trim_start_matches("cluster/"),
+                "clusterScope": name.starts_with("cluster/")})
+            };
             json!({"templates": names.iter().map(entry).collect::<Vec<_>>()})
         };
         let all = [
@@ -213,7 +218,8 @@ mod tests {
     fn templates_that_contradict_each_other_are_refused() {
         let foo = |value: Value| json!({"args": [{"name": "foo", "value": value}]});
         let value = |specs: &[Value]| {
-            run(specs, &Additions::default()).map(|run| run.args[0].value.clone().unwrap_or_default().to_string())
+            run(specs, &Additions::default())
+                .map(|run| run.args[0].value.clone().unwrap_or_default().to_string())
         };
         assert_eq!(value(&[foo(json!(null)), foo(json!("metric-value"))]), Ok("metric-value".to_owned()));
         let conflict = "Argument `foo` specified multiple times with different values: 'a', 'b'";
