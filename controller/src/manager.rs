@@ -11,6 +11,7 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
+use crate::analysis::secrets::SecretData;
 use crate::cache::{Cache, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::rollout;
@@ -412,7 +413,9 @@ impl Manager {
     fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
         let Some(key) = self.calls.remove(&call) else { return };
         // Whatever comes back is knowledge, also when the pass that asked is over.
-        if let Answer::Done(Some(object)) = &answer {
+        if let Answer::Done(Some(object)) = &answer
+            && is_kept(&object.kind)
+        {
             self.learn(object, seams.now());
             self.ask_for_kinds(object, seams);
         }
@@ -437,6 +440,20 @@ impl Manager {
         };
         let Need::Live(target) = waiting.remove(0);
         match answer {
+            Answer::Done(Some(object)) if target.kind == Kind::Secret => {
+                drop(facts.secrets.insert(target, Ok(SecretData::of(&object))));
+            }
+            Answer::Refused(ApiError::NotFound(_)) if target.kind == Kind::Secret => {
+                let why = format!("secrets \"{}\" not found", target.name);
+                drop(facts.secrets.insert(target, Err(why.into())));
+            }
+            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Secret => {
+                drop(facts.secrets.insert(target, Err(why)));
+            }
+            // What may never be seen is an answer too, or a measurement would wait for ever (L9).
+            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Job => {
+                drop(facts.refused.insert(target, why));
+            }
             Answer::Done(object) => drop(facts.live.insert(target, object)),
             Answer::Refused(ApiError::NotFound(_)) => drop(facts.live.insert(target, None)),
             Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams),
@@ -483,6 +500,18 @@ impl Manager {
             }
             Answer::Refused(_) | Answer::Lost => match write.if_refused {
                 IfRefused::Stop => self.end(key, true, plan.wake, seams),
+                IfRefused::Tell => match answer {
+                    Answer::Refused(
+                        ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
+                    ) => {
+                        let mut facts =
+                            Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+                        facts.refused.insert(write.key.clone(), why);
+                        self.passes.remove(key);
+                        self.look(key.clone(), facts, seams);
+                    }
+                    _ => self.end(key, true, plan.wake, seams),
+                },
                 IfRefused::GoOn => {
                     pass.failed = true;
                     *at += 1;
@@ -511,6 +540,11 @@ impl Manager {
         self.next_call += 1;
         seams.start(id, ApiCall::Record(notice));
     }
+}
+
+/// Whether objects of this kind may stay in memory. Secrets are read, used and forgotten.
+fn is_kept(kind: &Kind) -> bool {
+    *kind != Kind::Secret
 }
 
 /// The Services that a Rollout names.

@@ -77,6 +77,9 @@ pub enum IfRefused {
     Stop,
     /// The rest is done all the same, and the pass is tried again afterwards (a side task may not stop the main path).
     GoOn,
+    /// The pass looks again at once, knowing what was said: the refusal is the outcome of what was asked. One that may
+    /// pass by itself (no connection, too many requests) is treated as [`IfRefused::Stop`].
+    Tell,
     /// Expected (a disruption budget says no): no failure, and the pass looks again at once, knowing that.
     Accept,
 }

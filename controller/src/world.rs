@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::spec::WorkloadRef;
 
+use crate::analysis::secrets::SecretData;
 use crate::cache::{Cache, references};
 use crate::sabotage::Sabotage;
 
@@ -31,6 +32,10 @@ pub struct RolloutWorld {
 pub struct Facts {
     /// Live reads: the object, or that there is none.
     pub live: BTreeMap<Key, Option<Arc<Object>>>,
+    /// Secrets that were asked for, or why one cannot be had.
+    pub secrets: BTreeMap<Key, Result<SecretData, Text>>,
+    /// Writes of this pass that were refused for good, with what was said.
+    pub refused: BTreeMap<Key, Text>,
     /// Pods whose eviction a disruption budget has refused a moment ago.
     pub protected: BTreeSet<Key>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.

@@ -24,13 +24,16 @@ pub fn without_secrets(args: &[Argument]) -> Result<Values, String> {
 /// The values of a run's arguments, with secrets. A secret wins over a plain value, as in the reference.
 pub fn with_secrets(
     args: &[Argument],
-    secrets: &BTreeMap<Text, Option<SecretData>>,
+    secrets: &BTreeMap<Text, Result<SecretData, Text>>,
 ) -> Result<(Values, Masks), String> {
     let mut masks = Masks::default();
     let mut read = |secret: &SecretKey| {
         let SecretKey { name, key } = secret;
-        let data = secrets.get(name).and_then(Option::as_ref);
-        let data = data.ok_or_else(|| format!("secrets \"{name}\" not found"))?;
+        let data = match secrets.get(name) {
+            Some(Ok(data)) => data,
+            Some(Err(why)) => return Err(why.to_string()),
+            None => return Err(format!("secrets \"{name}\" not found")),
+        };
         let value = data.get(key).ok_or_else(|| format!("key '{key}' does not exist in secret '{name}'"))?;
         masks.add(value);
         Ok(value.clone())
@@ -199,7 +202,7 @@ mod tests {
             "valueFrom": {"secretKeyRef": {"name": "web-metric-secret", "key": "k"}}}));
         let missing = with_secrets(std::slice::from_ref(&secret), &BTreeMap::new());
         assert_eq!(missing, Err("secrets \"web-metric-secret\" not found".to_owned()));
-        let empty = BTreeMap::from([("web-metric-secret".into(), Some(SecretData::default()))]);
+        let empty = BTreeMap::from([("web-metric-secret".into(), Ok(SecretData::default()))]);
         let missing = with_secrets(std::slice::from_ref(&secret), &empty);
         assert_eq!(missing, Err("key 'k' does not exist in secret 'web-metric-secret'".to_owned()));
         let planned = without_secrets(&[secret]).expect("a place for the secret");
