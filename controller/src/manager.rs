@@ -12,10 +12,11 @@ use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
 use crate::analysis::secrets::SecretData;
-use crate::cache::{Cache, references};
+use crate::cache::{Cache, named_services, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::rollout;
 use crate::rollout::restart::AGAIN_AFTER;
+use crate::routers;
 use crate::sabotage::Sabotage;
 use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
 use crate::world::{Facts, RolloutWorld};
@@ -23,7 +24,8 @@ use crate::world::{Facts, RolloutWorld};
 /// Kinds that are watched from the start, and must be listed before anything is decided.
 pub const WATCHED: &[Kind] = &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind::Service];
 
-/// Kinds that are watched once a Rollout refers to an object of theirs. Only that Rollout waits for their list.
+/// Kinds that are watched once a Rollout refers to an object of theirs, beside those of its routers
+/// ([`routers::reads_of`]). Only that Rollout waits for their list.
 pub const WATCHED_ON_DEMAND: &[Kind] = &[Kind::Deployment, Kind::PodTemplate];
 
 /// Label that says which of several controllers looks after an object.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub instance_id: Option<Text>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
+    /// How routers are set up.
+    pub routers: Arc<routers::Settings>,
     /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
     /// and what happens to it meanwhile costs no pass of its own.
     pub passes_at_once: Option<usize>,
@@ -54,6 +58,8 @@ pub struct Manager {
     listed: BTreeSet<Kind>,
     /// Kinds of [`WATCHED_ON_DEMAND`] that were asked for.
     asked_for: BTreeSet<Kind>,
+    /// Kinds among them that the API server does not serve, as far as is known.
+    unserved: BTreeSet<Kind>,
     agenda: Agenda,
     passes: BTreeMap<Key, Pass>,
     calls: BTreeMap<CallId, Key>,
@@ -92,8 +98,9 @@ impl Manager {
     /// A manager that knows nothing yet.
     pub fn new(settings: Settings) -> Manager {
         Manager {
+            cache: Cache::new(settings.routers.clone()),
             settings,
-            cache: Cache::default(),
+            unserved: BTreeSet::new(),
             listed: BTreeSet::new(),
             asked_for: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -142,11 +149,16 @@ impl Manager {
                 for object in self.cache.keep_only(&kind, &keys, self.next_call) {
                     self.touch(&object, now);
                 }
-                if self.asked_for.contains(&kind) && !self.listed.contains(&kind) {
-                    let waiting: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
-                    waiting.into_iter().for_each(|key| self.agenda.add(key, now));
+                let was_unserved = self.unserved.remove(&kind);
+                self.is_listed(kind, was_unserved, now);
+            }
+            Event::Unserved(kind) => {
+                let now = seams.now();
+                for object in self.cache.keep_only(&kind, &BTreeSet::new(), self.next_call) {
+                    self.touch(&object, now);
                 }
-                self.listed.insert(kind);
+                let is_news = self.unserved.insert(kind.clone());
+                self.is_listed(kind, is_news, now);
             }
             Event::Answered(call, answer) => self.answered(call, answer, seams),
             Event::Woken => {}
@@ -157,6 +169,15 @@ impl Manager {
         if let Some(next) = self.next_alarm() {
             seams.wake_at(next);
         }
+    }
+
+    /// All that there is of a kind is known now. Whoever waited for it, or for a change in whether it is served, looks again.
+    fn is_listed(&mut self, kind: Kind, is_news: bool, now: Time) {
+        if self.asked_for.contains(&kind) && (is_news || !self.listed.contains(&kind)) {
+            let waiting: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
+            waiting.into_iter().for_each(|key| self.agenda.add(key, now));
+        }
+        self.listed.insert(kind);
     }
 
     fn next_alarm(&self) -> Option<Time> {
@@ -191,8 +212,12 @@ impl Manager {
         if rollout.rollout().is_none() || !self.is_ours(rollout) {
             return;
         }
-        for kind in references(rollout).into_iter().map(|key| key.kind) {
-            if WATCHED_ON_DEMAND.contains(&kind) && self.asked_for.insert(kind.clone()) {
+        let of_routers = routers::reads_of(rollout, &self.settings.routers);
+        let of_routers: Vec<Kind> = of_routers.iter().map(|reads| reads.kind().clone()).collect();
+        let others = references(rollout, &self.settings.routers).into_iter().map(|key| key.kind);
+        let others: Vec<Kind> = others.filter(|kind| WATCHED_ON_DEMAND.contains(kind)).collect();
+        for kind in of_routers.into_iter().chain(others) {
+            if !WATCHED.contains(&kind) && self.asked_for.insert(kind.clone()) {
                 seams.watch(kind);
             }
         }
@@ -204,7 +229,7 @@ impl Manager {
             return false;
         }
         let refers = |rollout: &Arc<Object>| {
-            references(rollout)
+            references(rollout, &self.settings.routers)
                 .iter()
                 .any(|key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind))
         };
@@ -214,7 +239,7 @@ impl Manager {
     /// Takes a version of an object and queues what it concerns. Says whether it was news.
     fn learn(&mut self, object: &Arc<Object>, now: Time) -> bool {
         let before = self.cache.get(&object.key()).cloned();
-        if !self.cache.put(object.clone()) {
+        if !self.cache.put(object.clone(), now) {
             return false;
         }
         // A Service that is no longer named must lose our selector.
@@ -314,7 +339,8 @@ impl Manager {
                 continue;
             }
             seams.began(&key, due);
-            let facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+            let unserved = self.unserved.iter().cloned().collect();
+            let facts = Facts { sabotage: self.settings.sabotage, unserved, ..Facts::default() };
             self.look(key, facts, seams);
         }
     }
@@ -549,7 +575,7 @@ fn is_kept(kind: &Kind) -> bool {
 
 /// The Services that a Rollout names.
 fn services_of(object: &Object) -> impl Iterator<Item = Key> {
-    references(object).into_iter().filter(|key| key.kind == Kind::Service)
+    named_services(object).into_iter()
 }
 
 fn notice(object: &Object, reason: &str, message: String) -> Notice {

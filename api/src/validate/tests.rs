@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::spec::{IntOrPercent, Pause, StepKind, Strategy, Threshold};
+use crate::traffic::CanaryScale;
 use serde_json::json;
 
 #[test]
@@ -30,7 +31,7 @@ fn steps_are_what_their_first_key_says() {
             (StepKind::Pause(Pause::Forever), None),
             (StepKind::Pause(Pause::Seconds(60, "1m".into())), Some(5)),
             (StepKind::Pause(Pause::Seconds(10, "10".into())), None),
-            (StepKind::SetCanaryScale, None),
+            (StepKind::SetCanaryScale(CanaryScale { weight: Some(3), ..CanaryScale::default() }), None),
             (StepKind::Empty, None),
             (StepKind::Plugin, None),
         ]

@@ -42,6 +42,8 @@ pub struct Draft<'a> {
     pub course: Course,
     /// Whether this pass changed the size of a ReplicaSet.
     pub scaled: bool,
+    /// What this pass knows and does about traffic.
+    pub traffic: super::traffic::Traffic,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
     /// Kubernetes events that go out once the status is stored.
@@ -91,6 +93,7 @@ impl<'a> Draft<'a> {
             services: world.services.clone(),
             course: Course::default(),
             scaled: false,
+            traffic: super::traffic::Traffic::default(),
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             status_notices: Vec::new(),
             plan: Plan::default(),

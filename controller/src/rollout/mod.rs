@@ -13,11 +13,13 @@ mod promotion;
 mod replicas;
 pub mod restart;
 mod revision;
+pub mod routed;
 mod role_metadata;
 pub mod scale;
 pub mod services;
 pub mod set;
 mod status;
+pub mod traffic;
 mod workload;
 
 pub use phase::{not_seen_yet, phase, phase_as_seen};

@@ -6,7 +6,7 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::spec::Canary;
 
 use super::draft::{Draft, version_of};
-use crate::cache::{Cache, references};
+use crate::cache::{Cache, named_services};
 use crate::edit::Edit;
 use crate::names::{HASH_LABEL, MANAGED_BY};
 use crate::plan::{IfRefused, Plan, Reason, Verb, Write};
@@ -101,7 +101,7 @@ pub fn plan_clean_up(cache: &Cache, key: &Key, _facts: &Facts) -> Plan {
     let mut edits = vec![Edit::Selector(HASH_LABEL.into(), None)];
     if let Some(manager) = service.meta.annotations.get(MANAGED_BY) {
         let rollout = Key::new(Kind::Rollout, key.namespace.clone(), manager.clone());
-        if cache.get(&rollout).is_some_and(|rollout| references(rollout).contains(key)) {
+        if cache.get(&rollout).is_some_and(|rollout| named_services(rollout).contains(key)) {
             return plan;
         }
         edits.push(Edit::Annotation(MANAGED_BY.into(), None));
