@@ -12,7 +12,8 @@ use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
 use crate::analysis::secrets::SecretData;
-use crate::cache::{Cache, named_services, references};
+use crate::analysis::{self, RunWorld};
+use crate::cache::{Cache, named_services, named_templates, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::rollout;
 use crate::rollout::restart::AGAIN_AFTER;
@@ -26,7 +27,14 @@ pub const WATCHED: &[Kind] = &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind:
 
 /// Kinds that are watched once a Rollout refers to an object of theirs, beside those of its routers
 /// ([`routers::reads_of`]). Only that Rollout waits for their list.
-pub const WATCHED_ON_DEMAND: &[Kind] = &[Kind::Deployment, Kind::PodTemplate];
+pub const WATCHED_ON_DEMAND: &[Kind] = &[
+    Kind::Deployment,
+    Kind::PodTemplate,
+    Kind::AnalysisRun,
+    Kind::AnalysisTemplate,
+    Kind::ClusterAnalysisTemplate,
+    Kind::Job,
+];
 
 /// Label that says which of several controllers looks after an object.
 pub const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
@@ -43,6 +51,8 @@ pub struct Settings {
     pub instance_id: Option<Text>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
+    /// Where Jobs of analysis runs are made; in the namespace of the run without one.
+    pub job_namespace: Option<Text>,
     /// How routers are set up.
     pub routers: Arc<routers::Settings>,
     /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
@@ -141,6 +151,10 @@ impl Manager {
 
     /// Takes one event, starts what follows.
     pub fn handle(&mut self, event: Event, seams: &mut impl Seams) {
+        // Runs stand alone too. Where the API does not serve them, nobody but a Rollout with analyses waits for them.
+        if self.asked_for.insert(Kind::AnalysisRun) {
+            seams.watch(Kind::AnalysisRun);
+        }
         match event {
             Event::Seen(object) => self.saw(object, seams),
             Event::Gone(object) => self.lost_sight_of(&object, seams),
@@ -174,8 +188,13 @@ impl Manager {
     /// All that there is of a kind is known now. Whoever waited for it, or for a change in whether it is served, looks again.
     fn is_listed(&mut self, kind: Kind, is_news: bool, now: Time) {
         if self.asked_for.contains(&kind) && (is_news || !self.listed.contains(&kind)) {
-            let waiting: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
+            let referring: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
+            let waiting = self.with_users_of_templates(referring);
             waiting.into_iter().for_each(|key| self.agenda.add(key, now));
+            if kind == Kind::AnalysisRun {
+                let asking = self.cache.of_kind(&Kind::Rollout).filter(|rollout| asks(rollout));
+                asking.for_each(|rollout| self.agenda.add(rollout.key(), now));
+            }
         }
         self.listed.insert(kind);
     }
@@ -207,10 +226,17 @@ impl Manager {
         }
     }
 
-    /// Has those kinds watched that this Rollout refers to and nobody did before.
+    /// Has those kinds watched that this object refers to and nobody did before.
     fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
-        if rollout.rollout().is_none() || !self.is_ours(rollout) {
+        if !self.is_ours(rollout) {
             return;
+        }
+        let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();
+        let needs_jobs = rollout.analysis_run().is_some_and(|run| {
+            !run.status.is_over() && run.spec.spec().metrics.iter().any(measures_by_job)
+        });
+        if needs_jobs && self.asked_for.insert(Kind::Job) {
+            seams.watch(Kind::Job);
         }
         let of_routers = routers::reads_of(rollout, &self.settings.routers);
         let of_routers: Vec<Kind> = of_routers.iter().map(|reads| reads.kind().clone()).collect();
@@ -228,10 +254,11 @@ impl Manager {
         if self.asked_for.iter().all(|kind| self.listed.contains(kind)) {
             return false;
         }
+        let is_unknown = |key: &Key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind);
         let refers = |rollout: &Arc<Object>| {
-            references(rollout, &self.settings.routers)
-                .iter()
-                .any(|key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind))
+            references(rollout, &self.settings.routers).iter().any(is_unknown)
+                || (asks(rollout) && !self.listed.contains(&Kind::AnalysisRun))
+                || self.cache.templates_of(rollout).values().flat_map(|one| named_templates(one)).any(|k| is_unknown(&k))
         };
         self.cache.get(key).is_some_and(refers)
     }
@@ -249,7 +276,21 @@ impl Manager {
             }
         }
         self.touch(object, now);
+        // Measurements come and go; what a run says concerns its Rollout only when it says something else.
+        let phase = |object: &Object| object.analysis_run().map(|run| run.status.phase().to_owned());
+        if before.is_none_or(|before| phase(&before) != phase(object)) {
+            self.touch_asker(object, now);
+        }
         true
+    }
+
+    /// Queues the Rollout that asks with this run.
+    fn touch_asker(&mut self, run: &Object, now: Time) {
+        if let Some(owner) = run.meta.controller().filter(|owner| &*owner.kind == "Rollout")
+            && run.analysis_run().is_some()
+        {
+            self.agenda.add(Key::new(Kind::Rollout, run.meta.namespace.clone(), owner.name.clone()), now);
+        }
     }
 
     fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
@@ -264,7 +305,25 @@ impl Manager {
             self.failures.remove(&key);
             self.trail.remove(&key);
         }
+        if key.kind == Kind::AnalysisRun {
+            self.failures.remove(&key);
+            self.trail.remove(&key);
+            self.touch_asker(object, seams.now());
+        }
         self.touch(object, seams.now());
+    }
+
+    /// These keys, and instead of each template who refers to it.
+    fn with_users_of_templates(&self, keys: Vec<Key>) -> BTreeSet<Key> {
+        let (mut found, mut waiting) = (BTreeSet::new(), keys);
+        while let Some(key) = waiting.pop() {
+            let is_template = matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate);
+            if found.insert(key.clone()) && is_template {
+                waiting.extend(self.cache.referring_to(&key).cloned());
+            }
+        }
+        found.retain(|key| !matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate));
+        found
     }
 
     /// Whether a Rollout carries our instance label.
@@ -282,13 +341,15 @@ impl Manager {
     /// Queues every key that a change of this object concerns.
     fn touch(&mut self, object: &Object, now: Time) {
         let key = object.key();
-        let mut keys: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
+        let referring: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
+        let mut keys: Vec<Key> = self.with_users_of_templates(referring).into_iter().collect();
         match key.kind {
             Kind::Rollout => {
                 keys.extend(services_of(object));
                 keys.push(key);
             }
-            Kind::Service => keys.push(key),
+            Kind::Service | Kind::AnalysisRun => keys.push(key),
+            Kind::Job => keys.extend(analysis::job::run_of(object)),
             _ => match object.meta.controller() {
                 Some(owner) if &*owner.kind == "Rollout" => {
                     keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
@@ -302,6 +363,9 @@ impl Manager {
                         .and_then(|set| set.meta.controller())
                         .map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
                     keys.extend(rollout.filter(|rollout| self.is_restarting(rollout)));
+                    let job = Key::new(Kind::Job, key.namespace.clone(), owner.name.clone());
+                    let job = self.cache.get(&job).filter(|job| job.meta.uid == owner.uid);
+                    keys.extend(job.and_then(|job| analysis::job::run_of(job)));
                 }
                 Some(_) => {}
                 None if key.kind == Kind::ReplicaSet => {
@@ -357,6 +421,12 @@ impl Manager {
                 }
                 _ => Plan::default(),
             },
+            Kind::AnalysisRun => {
+                match RunWorld::gather(&self.cache, &key, self.settings.job_namespace.as_ref()) {
+                    Some(world) if self.is_ours(&world.run) => analysis::plan(&world, &facts, now),
+                    _ => Plan::default(),
+                }
+            }
             Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
             _ => Plan::default(),
         };
@@ -530,8 +600,7 @@ impl Manager {
                     Answer::Refused(
                         ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
                     ) => {
-                        let mut facts =
-                            Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+                        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
                         facts.refused.insert(write.key.clone(), why);
                         self.passes.remove(key);
                         self.look(key.clone(), facts, seams);
@@ -566,6 +635,11 @@ impl Manager {
         self.next_call += 1;
         seams.start(id, ApiCall::Record(notice));
     }
+}
+
+/// Whether a Rollout asks with analysis runs.
+fn asks(rollout: &Object) -> bool {
+    !named_templates(rollout).is_empty()
 }
 
 /// Whether objects of this kind may stay in memory. Secrets are read, used and forgotten.

@@ -32,6 +32,12 @@ pub struct RolloutWorld {
     pub routes: BTreeMap<Key, Arc<Object>>,
     /// Since when its Services, routes and ReplicaSets are as they are. Empty without traffic routing.
     pub moments: BTreeMap<Key, Moments>,
+    /// Its analysis runs, by name.
+    pub runs: Vec<Arc<Object>>,
+    /// All runs of its namespace whose names begin as ours would.
+    pub run_names: BTreeMap<Text, Arc<Object>>,
+    /// The analysis templates that it names, and those that they consist of, as far as they exist.
+    pub templates: BTreeMap<Key, Arc<Object>>,
     /// How the operator set routers up.
     pub settings: Arc<routers::Settings>,
 }
@@ -94,11 +100,29 @@ impl RolloutWorld {
         let moments = match spec.canary().is_some_and(|canary| canary.traffic_routing.is_some()) {
             false => BTreeMap::new(),
             true => {
-                let carriers = services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
+                let carriers =
+                    services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
                 carriers.filter_map(|key| Some((key.clone(), cache.moments(&key)?.clone()))).collect()
             }
         };
-        Some(RolloutWorld { rollout, sets, strangers, services, pods, workload, routes, moments, settings })
+        let runs = cache.owned_by(&rollout.meta.uid, Kind::AnalysisRun).cloned().collect();
+        let run_names = cache.named_like(&Kind::AnalysisRun, namespace, &prefix);
+        let run_names = run_names.map(|run| (run.meta.name.clone(), run.clone())).collect();
+        let templates = cache.templates_of(&rollout);
+        Some(RolloutWorld {
+            rollout,
+            sets,
+            strangers,
+            services,
+            pods,
+            workload,
+            routes,
+            moments,
+            runs,
+            run_names,
+            templates,
+            settings,
+        })
     }
 
     /// When an object that carries traffic will have been as it is for so long; nothing when it already has, and for what
@@ -118,6 +142,14 @@ fn routes(cache: &Cache, rollout: &Object, settings: &routers::Settings) -> BTre
                 let all = cache.named_like(&kind, &namespace, "");
                 let matching = all.filter(|object| selector.matches(&object.meta.labels));
                 found.extend(matching.map(|object| (object.key(), object.clone())));
+            }
+            Reads::Controlled(kind, namespace) => {
+                let owner_is_it = |object: &&Arc<Object>| {
+                    let owner = object.meta.controller();
+                    owner.is_some_and(|owner| &*owner.kind == "Rollout" && owner.name == rollout.meta.name)
+                };
+                let all = cache.named_like(&kind, &namespace, "").filter(owner_is_it);
+                found.extend(all.map(|object| (object.key(), object.clone())));
             }
         }
     }

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
-use crate::analysis::RolloutAnalysis;
 use super::traffic;
+use crate::analysis::RolloutAnalysis;
 use crate::duration::{PauseSeconds, pause_seconds};
 use crate::object::{Selector, Template, Text};
 use crate::problem::{Problem, ProblemKind};
@@ -274,11 +274,6 @@ fn analysis(field: &Field<'_>, found: &mut Findings) -> Option<Arc<RolloutAnalys
     metadata.get("annotations").strings(found);
     field.get("startingStep").int32(found);
     Some(Arc::new(RolloutAnalysis::read(field.value)))
-}
-
-/// A mapping that is not read yet.
-fn verbatim(field: &Field<'_>, found: &mut Findings) -> Option<Arc<Value>> {
-    field.mapping(found).map(|_| Arc::new(field.value.clone()))
 }
 
 fn hash_of_steps(steps: Option<&Value>) -> Text {

@@ -44,6 +44,8 @@ pub struct Draft<'a> {
     pub scaled: bool,
     /// What this pass knows and does about traffic.
     pub traffic: super::traffic::Traffic,
+    /// The analysis runs that decide now, once this pass has looked at them.
+    pub runs: Option<super::analysis::Runs>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
     /// Kubernetes events that go out once the status is stored.
@@ -94,6 +96,7 @@ impl<'a> Draft<'a> {
             course: Course::default(),
             scaled: false,
             traffic: super::traffic::Traffic::default(),
+            runs: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             status_notices: Vec::new(),
             plan: Plan::default(),

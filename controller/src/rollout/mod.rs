@@ -1,5 +1,6 @@
 //! The Rollout reconciler, readable as the runbook: [`plan`] is the ordered list of phases.
 
+pub mod analysis;
 pub mod blue_green;
 pub mod canary;
 mod claims;
@@ -13,8 +14,8 @@ mod promotion;
 mod replicas;
 pub mod restart;
 mod revision;
-pub mod routed;
 mod role_metadata;
+pub mod routed;
 pub mod scale;
 pub mod services;
 pub mod set;

@@ -158,7 +158,8 @@ pub fn drain_others(draft: &mut Draft<'_>, canary: &Canary) -> bool {
 pub fn abort_delay(draft: &Draft<'_>) -> Option<i64> {
     let explicit = match &draft.spec.strategy {
         Strategy::BlueGreen(spec) => spec.abort_scale_down_delay_seconds,
-        Strategy::Canary(spec) if spec.traffic_routing.is_some() => match spec.abort_scale_down_delay_seconds {
+        Strategy::Canary(spec) if spec.traffic_routing.is_some() => match spec.abort_scale_down_delay_seconds
+        {
             // It goes with its traffic.
             None if spec.dynamic_stable_scale => return None,
             delay => delay,

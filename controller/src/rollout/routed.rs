@@ -85,7 +85,9 @@ fn scale_of(step: &Step) -> Option<CanaryScale> {
 pub fn is_at_desired_counts(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>) -> bool {
     let goal = sizes(draft, spec, weights);
     let stable_fits = spec.dynamic_stable_scale
-        || draft.stable_set().is_none_or(|stable| stable.wished() == goal.stable && stable.actual() == goal.stable);
+        || draft
+            .stable_set()
+            .is_none_or(|stable| stable.wished() == goal.stable && stable.actual() == goal.stable);
     is_enough(spec.threshold, draft.new_set().map(Set::count), goal.canary) && stable_fits
 }
 
@@ -193,7 +195,9 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
     let (to_canary, to_stable) = (draft.traffic.most, whole - draft.traffic.least);
     let selects = |side: handles::Side| {
         let names = handles::services_of(draft, spec, side);
-        names.iter().any(|name| draft.services.get(name).is_some_and(|service| selected_hash(service) == hash))
+        names
+            .iter()
+            .any(|name| draft.services.get(name).is_some_and(|service| selected_hash(service) == hash))
     };
     let named: Vec<_> = routers_of(draft, spec, |router, view| router.names_hashes(view));
     let is_named = named.iter().any(|name| &**name == hash);
@@ -207,7 +211,8 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
         share += to_stable;
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
-    let header = draft.traffic.has_routes && draft.new == Some(index) && has_route_steps(spec) && to_canary > 0;
+    let header =
+        draft.traffic.has_routes && draft.new == Some(index) && has_route_steps(spec) && to_canary > 0;
     let need = pods(share.min(whole), n, whole);
     if (leads_stable && primary) || header { need.max(1.min(n)) } else { need }
 }
@@ -222,12 +227,8 @@ fn routers_of<T>(
     ask: impl Fn(&'static dyn crate::routers::Router, &View<'_>) -> Vec<T>,
 ) -> Vec<T> {
     let world = draft.world;
-    let view = |at| View {
-        at,
-        objects: &world.routes,
-        services: &draft.services,
-        unserved: &draft.facts.unserved,
-    };
+    let view =
+        |at| View { at, objects: &world.routes, services: &draft.services, unserved: &draft.facts.unserved };
     places(&world.rollout, spec, &world.settings).flat_map(|(router, at)| ask(router, &view(at))).collect()
 }
 
@@ -242,7 +243,9 @@ pub fn is_referenced(draft: &Draft<'_>, spec: &Canary, index: usize) -> bool {
     let recorded = recorded.flatten().any(|side| side.hash.as_deref() == Some(hash));
     recorded
         || replicas::is_referenced(draft, index)
-        || routers_of(draft, spec, |router, view| router.names_hashes(view)).iter().any(|name| &**name == hash)
+        || routers_of(draft, spec, |router, view| router.names_hashes(view))
+            .iter()
+            .any(|name| &**name == hash)
 }
 
 /// Older ReplicaSets go once nothing names them and nothing flows to them: after their delay the one that was stable, at
@@ -255,7 +258,8 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
     let delay = spec.scale_down_delay_seconds.unwrap_or(replicas::DEFAULT_DELAY);
     let mut counted = 0;
     let n = draft.n();
-    let mut room = draft.sum(|set| set.available().min(set.wished())) - (n - Limits::of_canary(spec, n).missing(n));
+    let mut room =
+        draft.sum(|set| set.available().min(set.wished())) - (n - Limits::of_canary(spec, n).missing(n));
     for index in replicas::others_by_revision(draft) {
         if is_referenced(draft, spec, index) {
             continue;

@@ -34,7 +34,9 @@ pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {
 
 /// Everything that the routers of a Rollout want to see; nothing where it has none.
 pub fn reads_of(rollout: &Object, settings: &Settings) -> Vec<Reads> {
-    let Some(canary) = rollout.rollout().and_then(|body| body.spec.spec().canary()) else { return Vec::new() };
+    let Some(canary) = rollout.rollout().and_then(|body| body.spec.spec().canary()) else {
+        return Vec::new();
+    };
     places(rollout, canary, settings).flat_map(|(router, at)| router.reads(&at)).collect()
 }
 
@@ -130,7 +132,7 @@ impl Reads {
     pub fn kind(&self) -> &Kind {
         match self {
             Reads::One(key) => &key.kind,
-            Reads::Matching(kind, ..) => kind,
+            Reads::Matching(kind, ..) | Reads::Controlled(kind, _) => kind,
         }
     }
 }

@@ -150,7 +150,8 @@ pub fn desired_weight(draft: &Draft<'_>, spec: &Canary) -> i64 {
             None => whole,
         };
     }
-    let (true, Some(new), Some(stable)) = (spec.dynamic_stable_scale, draft.new_set(), draft.stable_set()) else {
+    let (true, Some(new), Some(stable)) = (spec.dynamic_stable_scale, draft.new_set(), draft.stable_set())
+    else {
         return 0;
     };
     let missing = draft.n() - stable.available();

@@ -120,10 +120,11 @@ pub fn hashes(draft: &mut Draft<'_>, spec: &Canary, decision: &Decision, in_forc
         false if new == recorded || recorded.is_empty() || may(draft.new, most) => new,
         false => recorded,
     };
-    let stable = match stable == recorded_stable || recorded_stable.is_empty() || may(draft.stable, parts - least) {
-        true => stable,
-        false => recorded_stable,
-    };
+    let stable =
+        match stable == recorded_stable || recorded_stable.is_empty() || may(draft.stable, parts - least) {
+            true => stable,
+            false => recorded_stable,
+        };
     (canary, stable)
 }
 
@@ -139,7 +140,10 @@ pub fn is_ready(
     let hash = draft.sets[index].hash();
     let rests = |key: &Key| world.rests_at(key, world.settings.propagation, draft.now).is_none();
     let services_rest = services_of(draft, spec, side).iter().all(|name| {
-        draft.services.get(name).is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))
+        draft
+            .services
+            .get(name)
+            .is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))
     });
     services_rest && routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key))
 }

@@ -184,12 +184,7 @@ fn rests_at(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)]) -> 
 
 /// What a router may look at in this pass.
 fn view<'v>(draft: &'v Draft<'_>, at: &Place<'v>) -> View<'v> {
-    View {
-        at: *at,
-        objects: &draft.world.routes,
-        services: &draft.services,
-        unserved: &draft.facts.unserved,
-    }
+    View { at: *at, objects: &draft.world.routes, services: &draft.services, unserved: &draft.facts.unserved }
 }
 
 /// What all routers would change, and what the first of them cannot do.
@@ -222,7 +217,9 @@ fn allowed(
     if wanted < most {
         let Some(stable) = draft.stable else { return hold };
         if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
-            draft.because(Reason::WaitingFor("the stable Service to be known before traffic returns to it".into()));
+            draft.because(Reason::WaitingFor(
+                "the stable Service to be known before traffic returns to it".into(),
+            ));
             return hold;
         }
         let carried = capacity::carried(draft, spec, stable);
@@ -239,7 +236,9 @@ fn allowed(
         let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
         let is_users_choice = super::routed::has_explicit_scale(draft, spec);
         if !is_ready {
-            draft.because(Reason::WaitingFor("the canary's Service to be known before traffic goes to it".into()));
+            draft.because(Reason::WaitingFor(
+                "the canary's Service to be known before traffic goes to it".into(),
+            ));
             return hold;
         }
         if !is_users_choice && !capacity::can_carry(draft, spec, new, wanted) {
@@ -285,6 +284,19 @@ fn wanted_routes(draft: &Draft<'_>, spec: &Canary, decision: &Decision) -> Vec<M
     routes
 }
 
+/// Why a weight is not yet the one that all routers were told, or is denied by one that can tell.
+pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<String> {
+    if spec.traffic_routing.as_ref().is_none_or(|routing| routing.routers.is_empty()) {
+        return None;
+    }
+    match (&draft.traffic.trouble, draft.traffic.weight, draft.traffic.verified) {
+        (Some(trouble), ..) => Some(format!("routers to take weight {weight} over: {trouble}")),
+        (None, Some(now), Some(false)) if now == weight => Some(format!("weight {weight} to be confirmed")),
+        (None, Some(now), _) if now == weight => None,
+        _ => Some(format!("weight {weight} to be safe")),
+    }
+}
+
 /// Whether a step is one that asks for a header or mirror route.
 pub fn is_route_step(kind: &StepKind) -> bool {
     matches!(kind, StepKind::SetHeaderRoute | StepKind::SetMirrorRoute)
@@ -312,7 +324,8 @@ fn verified(
 /// Plans what routers want to change.
 fn carry_out(draft: &mut Draft<'_>, changes: Vec<Change>) {
     for change in changes {
-        let notices = change.notices.iter().map(|(reason, message)| draft.notice(reason, message.to_string()));
+        let notices =
+            change.notices.iter().map(|(reason, message)| draft.notice(reason, message.to_string()));
         let notices = notices.collect();
         let held = draft.world.routes.get(&change.key).cloned();
         match (change.what, held) {

@@ -30,8 +30,7 @@ pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
         destination.hash = text(hash);
         destination
     };
-    let arms: Vec<_> =
-        want.arms.iter().map(|arm| destination(arm.weight, &arm.service, &arm.hash)).collect();
+    let arms: Vec<_> = want.arms.iter().map(|arm| destination(arm.weight, &arm.service, &arm.hash)).collect();
     let rest = want.whole - want.weight - want.arms.iter().map(|arm| arm.weight).sum::<i64>();
     let mut weights = TrafficWeights::default();
     weights.canary = Some(destination(want.weight, &spec.canary_service, want.canary_hash));
