@@ -149,7 +149,8 @@ impl Manager {
                 self.listed.insert(kind);
             }
             Event::Answered(call, answer) => self.answered(call, answer, seams),
-            Event::Woken => {}
+            // Nobody asks yet.
+            Event::Replied(..) | Event::Woken => {}
         }
         self.start_due_passes(seams);
         let oldest = self.calls.first_key_value().map_or(self.next_call, |(call, _)| call.0);
@@ -504,8 +505,7 @@ impl Manager {
                     Answer::Refused(
                         ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
                     ) => {
-                        let mut facts =
-                            Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+                        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
                         facts.refused.insert(write.key.clone(), why);
                         self.passes.remove(key);
                         self.look(key.clone(), facts, seams);

@@ -140,10 +140,14 @@ fn name_of(uid: &str, metric: &Metric, result: Option<&MetricResult>) -> String 
     let count = |count: Option<i64>| count.unwrap_or(0);
     let number = result.map_or(0, |result| count(result.count).saturating_add(count(result.error))) + 1;
     let room = LONGEST_NAME.saturating_sub(uid.len() + number.to_string().len() + 2);
-    let name: String = metric.name.chars().scan(0, |length, c| {
-        *length += c.len_utf8();
-        (*length <= room).then_some(c)
-    }).collect();
+    let name: String = metric
+        .name
+        .chars()
+        .scan(0, |length, c| {
+            *length += c.len_utf8();
+            (*length <= room).then_some(c)
+        })
+        .collect();
     format!("{uid}.{name}.{number}")
 }
 
@@ -184,7 +188,10 @@ pub fn resume(world: &RunWorld, facts: &Facts, so_far: &Measurement, now: Time) 
 /// Whether the Job of a measurement in flight is known to be over: then nobody needs to wait for the next look.
 pub fn is_over(world: &RunWorld, so_far: &Measurement) -> bool {
     key_of(so_far).is_some_and(|key| {
-        world.jobs.iter().any(|job| job.key() == key && (outcome(job).is_some() || terminal_error(world, job).is_some()))
+        world
+            .jobs
+            .iter()
+            .any(|job| job.key() == key && (outcome(job).is_some() || terminal_error(world, job).is_some()))
     })
 }
 
@@ -264,10 +271,12 @@ fn outcome(job: &Object) -> Option<&'static str> {
 
 /// What keeps a pod of a Job from ever starting.
 fn terminal_error(world: &RunWorld, job: &Object) -> Option<String> {
-    let pods = world.pods.iter().filter(|pod| pod.meta.controller().is_some_and(|owner| owner.uid == job.meta.uid));
+    let pods =
+        world.pods.iter().filter(|pod| pod.meta.controller().is_some_and(|owner| owner.uid == job.meta.uid));
     pods.into_iter().find_map(|pod| {
         let status = pod.to_value()["status"].take();
-        let lists = ["initContainerStatuses", "containerStatuses"].map(|list| status[list].as_array().cloned());
+        let lists =
+            ["initContainerStatuses", "containerStatuses"].map(|list| status[list].as_array().cloned());
         lists.into_iter().flatten().flatten().find_map(|container| {
             let waiting = &container["state"]["waiting"];
             let reason = waiting["reason"].as_str().filter(|reason| TERMINAL.contains(reason))?;
@@ -281,7 +290,8 @@ fn terminal_error(world: &RunWorld, job: &Object) -> Option<String> {
 /// The run that a Job belongs to.
 pub fn run_of(job: &Object) -> Option<Key> {
     let namespace = job.meta.annotations.get(RUN_NAMESPACE).unwrap_or(&job.meta.namespace).clone();
-    let owner = job.meta.controller().filter(|owner| &*owner.kind == "AnalysisRun").map(|owner| owner.name.clone());
+    let owner =
+        job.meta.controller().filter(|owner| &*owner.kind == "AnalysisRun").map(|owner| owner.name.clone());
     let marked = || job.meta.labels.get(RUN_UID).and_then(|_| job.meta.annotations.get(RUN_NAME)).cloned();
     let name: Text = owner.or_else(marked)?;
     Some(Key::new(Kind::AnalysisRun, namespace, name))
@@ -338,7 +348,8 @@ mod tests {
         assert_eq!(made.meta.controller().map(|owner| &*owner.name), Some("run"));
         assert_eq!(run_of(made), Some(world.run.key()));
         // Vectors R39, R40.
-        let (adopted, writes) = taken(start(&world, &knowing(Some(job("u-1", json!([])))), &metric, None, NOW));
+        let (adopted, writes) =
+            taken(start(&world, &knowing(Some(job("u-1", json!([])))), &metric, None, NOW));
         assert_eq!((adopted.phase(), writes.len()), ("Running", 0));
         let (foreign, _) = taken(start(&world, &knowing(Some(job("other", json!([])))), &metric, None, NOW));
         assert_eq!(foreign.phase(), "Error");

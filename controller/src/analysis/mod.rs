@@ -143,7 +143,8 @@ fn task_of(world: &RunWorld, spec: &AnalysisSpec, metric: &Metric, now: Time) ->
     let task = schedule::task(metric, status, spec.terminate, now);
     if task.is_none() && job::is_job(metric) {
         // A Job that is over is looked at at once.
-        let last = status.result(&metric.name).filter(|result| !result.is_over()).and_then(MetricResult::last)?;
+        let last =
+            status.result(&metric.name).filter(|result| !result.is_over()).and_then(MetricResult::last)?;
         return (last.finished.is_none() && job::is_over(world, last)).then_some(Task::Resume);
     }
     task
