@@ -13,6 +13,8 @@ pub mod lease;
 pub mod manager;
 pub mod names;
 pub mod plan;
+pub mod providers;
+pub mod question;
 pub mod rollout;
 pub mod routers;
 pub mod sabotage;

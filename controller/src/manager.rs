@@ -175,7 +175,8 @@ impl Manager {
                 self.is_listed(kind, is_news, now);
             }
             Event::Answered(call, answer) => self.answered(call, answer, seams),
-            Event::Woken => {}
+            // Nobody asks yet.
+            Event::Replied(..) | Event::Woken => {}
         }
         self.start_due_passes(seams);
         let oldest = self.calls.first_key_value().map_or(self.next_call, |(call, _)| call.0);
