@@ -11,15 +11,17 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
+use crate::analysis::measure::Exchange;
 use crate::analysis::secrets::SecretData;
 use crate::analysis::{self, RunWorld};
 use crate::cache::{Cache, named_services, named_templates, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
+use crate::providers::Surroundings;
 use crate::rollout;
 use crate::rollout::restart::AGAIN_AFTER;
 use crate::routers;
 use crate::sabotage::Sabotage;
-use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
+use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Reply, Seams};
 use crate::world::{Facts, RolloutWorld};
 
 /// Kinds that are watched from the start, and must be listed before anything is decided.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub sabotage: Option<Sabotage>,
     /// Where Jobs of analysis runs are made; in the namespace of the run without one.
     pub job_namespace: Option<Text>,
+    /// What the operator set for metric providers.
+    pub surroundings: Arc<Surroundings>,
     /// How routers are set up.
     pub routers: Arc<routers::Settings>,
     /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
@@ -100,8 +104,21 @@ struct Pass {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Asking { waiting: Vec<Need>, facts: Facts },
-    Writing { plan: Arc<Plan>, at: usize },
+    /// Reads objects, one after the other.
+    Asking {
+        waiting: Vec<Key>,
+        facts: Facts,
+    },
+    /// Waits for replies to questions, which were all asked together. `lost` once one was.
+    Hearing {
+        waiting: BTreeMap<CallId, Text>,
+        facts: Facts,
+        lost: bool,
+    },
+    Writing {
+        plan: Arc<Plan>,
+        at: usize,
+    },
 }
 
 impl Manager {
@@ -175,8 +192,8 @@ impl Manager {
                 self.is_listed(kind, is_news, now);
             }
             Event::Answered(call, answer) => self.answered(call, answer, seams),
-            // Nobody asks yet.
-            Event::Replied(..) | Event::Woken => {}
+            Event::Replied(call, reply) => self.replied(call, reply, seams),
+            Event::Woken => {}
         }
         self.start_due_passes(seams);
         let oldest = self.calls.first_key_value().map_or(self.next_call, |(call, _)| call.0);
@@ -209,9 +226,13 @@ impl Manager {
         self.agenda.next()
     }
 
-    /// Whether no further pass may begin now.
+    /// Whether no further pass may begin now. Who waits for somebody else's reply is in nobody's way.
     fn is_busy(&self) -> bool {
-        self.settings.passes_at_once.is_some_and(|most| self.passes.len() >= most.max(1))
+        let hears = |pass: &&Pass| matches!(pass.stage, Stage::Hearing { .. });
+        let busy = || self.passes.len() - self.passes.values().filter(hears).count();
+        self.settings
+            .passes_at_once
+            .is_some_and(|most| self.passes.len() >= most.max(1) && busy() >= most.max(1))
     }
 
     fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
@@ -233,9 +254,9 @@ impl Manager {
             return;
         }
         let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();
-        let needs_jobs = rollout.analysis_run().is_some_and(|run| {
-            !run.status.is_over() && run.spec.spec().metrics.iter().any(measures_by_job)
-        });
+        let needs_jobs = rollout
+            .analysis_run()
+            .is_some_and(|run| !run.status.is_over() && run.spec.spec().metrics.iter().any(measures_by_job));
         if needs_jobs && self.asked_for.insert(Kind::Job) {
             seams.watch(Kind::Job);
         }
@@ -259,7 +280,12 @@ impl Manager {
         let refers = |rollout: &Arc<Object>| {
             references(rollout, &self.settings.routers).iter().any(is_unknown)
                 || (asks(rollout) && !self.listed.contains(&Kind::AnalysisRun))
-                || self.cache.templates_of(rollout).values().flat_map(|one| named_templates(one)).any(|k| is_unknown(&k))
+                || self
+                    .cache
+                    .templates_of(rollout)
+                    .values()
+                    .flat_map(|one| named_templates(one))
+                    .any(|k| is_unknown(&k))
         };
         self.cache.get(key).is_some_and(refers)
     }
@@ -423,7 +449,12 @@ impl Manager {
                 _ => Plan::default(),
             },
             Kind::AnalysisRun => {
-                match RunWorld::gather(&self.cache, &key, self.settings.job_namespace.as_ref()) {
+                match RunWorld::gather(
+                    &self.cache,
+                    &key,
+                    self.settings.job_namespace.as_ref(),
+                    &self.settings.surroundings,
+                ) {
                     Some(world) if self.is_ours(&world.run) => analysis::plan(&world, &facts, now),
                     _ => Plan::default(),
                 }
@@ -437,11 +468,59 @@ impl Manager {
             let stage = Stage::Writing { plan, at: 0 };
             self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
             self.go_on(&key, seams);
-        } else {
-            let stage = Stage::Asking { waiting: plan.needs, facts };
-            self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
-            self.ask(&key, seams);
+            return;
         }
+        // Objects first: questions may depend on them, and are listed again by the next look.
+        let live = |need: &Need| if let Need::Live(key) = need { Some(key.clone()) } else { None };
+        let waiting: Vec<Key> = plan.needs.iter().filter_map(live).collect();
+        if waiting.is_empty() {
+            return self.put_questions(key, plan.needs, facts, seams);
+        }
+        let stage = Stage::Asking { waiting, facts };
+        self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
+        self.ask(&key, seams);
+    }
+
+    /// Asks all questions of a pass together.
+    fn put_questions(&mut self, key: Key, needs: Vec<Need>, mut facts: Facts, seams: &mut impl Seams) {
+        let now = seams.now();
+        let mut waiting = BTreeMap::new();
+        for need in needs {
+            let Need::Reply(part, question) = need else { continue };
+            let fresh = Exchange { begun: now, heard: now, replies: Vec::new() };
+            facts.exchanges.entry(part.clone()).or_insert(fresh);
+            let id = CallId(self.next_call);
+            self.next_call += 1;
+            self.calls.insert(id, key.clone());
+            waiting.insert(id, part);
+            seams.ask(id, *question);
+        }
+        let stage = Stage::Hearing { waiting, facts, lost: false };
+        self.passes.insert(key, Pass { stage, versions: BTreeMap::new(), failed: false });
+    }
+
+    fn replied(&mut self, call: CallId, reply: Reply, seams: &mut impl Seams) {
+        let Some(key) = self.calls.remove(&call) else { return };
+        let Some(Pass { stage: Stage::Hearing { waiting, facts, lost }, .. }) = self.passes.get_mut(&key)
+        else {
+            return;
+        };
+        let Some(part) = waiting.remove(&call) else { return };
+        *lost |= reply == Reply::Lost;
+        if let Some(exchange) = facts.exchanges.get_mut(&part) {
+            exchange.heard = seams.now();
+            exchange.replies.push(reply);
+        }
+        if !waiting.is_empty() {
+            return;
+        }
+        if *lost {
+            // Nothing of the attempt is stored: all of it is asked again.
+            return self.end(&key, true, Wake::OnChange, seams);
+        }
+        let facts = std::mem::take(facts);
+        self.passes.remove(&key);
+        self.look(key, facts, seams);
     }
 
     /// Pods of this Rollout whose eviction was refused a moment ago.
@@ -519,14 +598,14 @@ impl Manager {
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
             Some(Stage::Writing { .. }) => self.write_ended(&key, answer, seams),
-            None => {}
+            Some(Stage::Hearing { .. }) | None => {}
         }
     }
 
     /// Asks for the first fact that is still missing; they are asked one after the other.
     fn ask(&mut self, key: &Key, seams: &mut impl Seams) {
         let Some(Pass { stage: Stage::Asking { waiting, .. }, .. }) = self.passes.get(key) else { return };
-        if let Some(Need::Live(target)) = waiting.first() {
+        if let Some(target) = waiting.first() {
             self.call(key, ApiCall::Get(target.clone()), seams);
         }
     }
@@ -535,7 +614,7 @@ impl Manager {
         let Some(Pass { stage: Stage::Asking { waiting, facts }, .. }) = self.passes.get_mut(key) else {
             return;
         };
-        let Need::Live(target) = waiting.remove(0);
+        let target = waiting.remove(0);
         match answer {
             Answer::Done(Some(object)) if target.kind == Kind::Secret => {
                 drop(facts.secrets.insert(target, Ok(SecretData::of(&object))));

@@ -8,6 +8,7 @@ use tidegate_api::spec::WorkloadRef;
 
 use tidegate_api::time::{Span, Time};
 
+use crate::analysis::measure::Exchange;
 use crate::analysis::secrets::SecretData;
 use crate::cache::{Cache, Moments, named_services};
 use crate::routers::{self, Reads};
@@ -49,6 +50,8 @@ pub struct Facts {
     pub live: BTreeMap<Key, Option<Arc<Object>>>,
     /// Secrets that were asked for, or why one cannot be had.
     pub secrets: BTreeMap<Key, Result<SecretData, Text>>,
+    /// What was said so far in attempts to measure, by metric.
+    pub exchanges: BTreeMap<Text, Exchange>,
     /// Writes of this pass that were refused for good, with what was said.
     pub refused: BTreeMap<Key, Text>,
     /// Pods whose eviction a disruption budget has refused a moment ago.
