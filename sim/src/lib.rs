@@ -4,6 +4,7 @@
 //! plain data, so a run can be copied at any point and continued twice.
 
 pub mod cluster;
+pub mod dataplane;
 pub mod dice;
 pub mod election;
 pub mod forecast;

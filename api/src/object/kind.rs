@@ -68,6 +68,10 @@ const KNOWN: &[(Kind, &str, &str, &str)] = &[
     (Kind::Secret, "v1", "Secret", "secrets"),
 ];
 
+/// Groups of routers whose kinds have a status subresource.
+const STATUS_APART: &[&str] =
+    &["networking.k8s.io", "gateway.networking.k8s.io", "policy.linkerd.io", "networking.istio.io"];
+
 impl Kind {
     /// The kind with this `apiVersion` and name.
     pub fn new(api_version: &str, name: &str) -> Kind {
@@ -128,7 +132,6 @@ impl Kind {
                 | Kind::PodTemplate
                 | Kind::EndpointSlice
                 | Kind::Secret
-                | Kind::Other { .. }
-        )
+        ) && (!matches!(self, Kind::Other { .. }) || STATUS_APART.contains(&self.group()))
     }
 }
