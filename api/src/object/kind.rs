@@ -33,6 +33,10 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     /// `policy/v1` PodDisruptionBudget
     PodDisruptionBudget,
+    /// `batch/v1` Job
+    Job,
+    /// `v1` Secret
+    Secret,
     /// Any other kind.
     Other {
         /// `group/version`, or the version alone for the core group.
@@ -62,6 +66,8 @@ const KNOWN: &[(Kind, &str, &str, &str)] = &[
     (Kind::EndpointSlice, "discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
     (Kind::HorizontalPodAutoscaler, "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     (Kind::PodDisruptionBudget, "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    (Kind::Job, "batch/v1", "Job", "jobs"),
+    (Kind::Secret, "v1", "Secret", "secrets"),
 ];
 
 /// Groups of routers whose kinds have a status subresource.
@@ -140,6 +146,7 @@ impl Kind {
                 | Kind::Experiment
                 | Kind::PodTemplate
                 | Kind::EndpointSlice
+                | Kind::Secret
         ) && (!matches!(self, Kind::Other { .. }) || STATUS_APART.contains(&self.group()))
     }
 }
