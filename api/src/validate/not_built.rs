@@ -3,11 +3,9 @@
 use super::field::{Field, Findings};
 use crate::problem::{Problem, ProblemKind};
 
-/// Notes every use of traffic routing, analysis, experiments and plugins.
+/// Notes every use of analysis, experiments and step plugins.
 pub(super) fn rules(spec: &Field<'_>, found: &mut Findings) {
     let canary = spec.get("strategy").get("canary");
-    note(&canary.get("trafficRouting"), "traffic routing", found);
-    note(&canary.get("pingPong"), "ping-pong Services", found);
     note(&canary.get("analysis"), "background analysis", found);
     for step in canary.get("steps").mappings(found) {
         note(&step.get("experiment"), "experiment steps", found);

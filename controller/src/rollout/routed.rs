@@ -15,7 +15,7 @@ use super::traffic::decide::{desired_weight, pods, whole};
 use super::traffic::handles;
 use super::workload;
 use crate::plan::Reason;
-use crate::routers::{View, places};
+use crate::routers::{Router, View, places};
 use crate::sabotage::Sabotage;
 
 /// The sizes of both sides for these recorded weights (of the stored status or of this pass; none = nothing is known).
@@ -138,6 +138,10 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
         true if size > 0 => size,
         _ => bounded(draft, spec, index, size),
     };
+    if draft.traffic.trouble.is_some() && target > wished {
+        draft.because(Reason::WaitingFor("routers before the canary grows".into()));
+        return false;
+    }
     draft.scale(index, target, false, "its share of the traffic")
 }
 
@@ -224,12 +228,11 @@ fn has_route_steps(spec: &Canary) -> bool {
 fn routers_of<T>(
     draft: &Draft<'_>,
     spec: &Canary,
-    ask: impl Fn(&'static dyn crate::routers::Router, &View<'_>) -> Vec<T>,
+    ask: impl Fn(&'static dyn Router, &View<'_>) -> Vec<T>,
 ) -> Vec<T> {
     let world = draft.world;
-    let view =
-        |at| View { at, objects: &world.routes, services: &draft.services, unserved: &draft.facts.unserved };
-    places(&world.rollout, spec, &world.settings).flat_map(|(router, at)| ask(router, &view(at))).collect()
+    let routers = places(&world.rollout, spec, &world.settings).map(|(router, _)| router);
+    routers.zip(super::traffic::views(draft, spec)).flat_map(|(router, view)| ask(router, &view)).collect()
 }
 
 /// Whether anything still names this ReplicaSet: status, recorded weights, Services, subsets.

@@ -11,9 +11,10 @@ use tidegate_api::validate;
 use super::draft::Draft;
 use super::phase::phase;
 use super::set::Set;
-use super::{blue_green, conditions, duration, pauses};
+use super::{blue_green, conditions, duration, pauses, traffic};
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{Plan, Reason};
+use crate::routers;
 use crate::sabotage::Sabotage;
 use crate::world::{Facts, RolloutWorld};
 
@@ -31,7 +32,12 @@ pub fn problems(draft: &Draft<'_>) -> Vec<Problem> {
     if problems.is_empty() && !draft.facts.is_sabotaged(Sabotage::ShareServices) {
         let labels = draft.spec.template.as_ref().map(|t| t.labels.clone()).unwrap_or_default();
         let service = |name: &str| draft.services.get(name).cloned();
-        problems.extend(validate::service_problems(draft.name(), &draft.spec, &labels, &service));
+        let services = validate::service_problems(draft.name(), &draft.spec, &labels, &service);
+        let views = draft.spec.canary().map(|canary| traffic::views(draft, canary)).unwrap_or_default();
+        problems.extend(services.missing);
+        problems.extend(routers::check::missing(&views));
+        problems.extend(services.misfitting);
+        problems.extend(routers::check::misfitting(&views));
     }
     problems
 }

@@ -12,17 +12,37 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
+mod alb;
+mod ambassador;
+mod apisix;
+mod app_mesh;
+pub mod check;
 mod document;
 mod gateway_api;
 mod istio;
+mod nginx;
 mod settings;
+mod smi;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod testing;
+mod traefik;
 
 pub use settings::Settings;
 
 /// Every router, by the key under `trafficRouting` (or under its `plugins`).
-pub const ALL: &[&dyn Router] = &[&istio::Istio, &gateway_api::GatewayApi];
+pub const ALL: &[&dyn Router] = &[
+    &istio::Istio,
+    &nginx::Nginx,
+    &alb::Alb,
+    &smi::Smi,
+    &ambassador::Ambassador,
+    &app_mesh::AppMesh,
+    &traefik::Traefik,
+    &apisix::Apisix,
+    &gateway_api::GatewayApi,
+];
 
 /// The router for a stanza; nothing when nobody serves that key.
 pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {

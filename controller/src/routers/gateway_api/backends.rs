@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use tidegate_api::object::{Body, Object};
 
+use super::super::document::{list, set_weight, share, text, weight};
 use super::super::{Arm, Names, View, Want};
 
 /// How backends are to be weighted.
@@ -80,11 +81,11 @@ pub(super) fn shown(rule: &Value, names: &Names, whole: i64) -> Option<i64> {
     }
     let all = backends(rule);
     let sum = |entries: &mut dyn Iterator<Item = &Value>| {
-        entries.map(|entry| i128::from(weight(entry).max(0))).sum::<i128>()
+        entries.map(|entry| weight_of(entry).max(0)).fold(0, i64::saturating_add)
     };
     let canary = sum(&mut all.iter().filter(|entry| name(entry) == &*names.canary));
-    let total = sum(&mut all.iter()).max(1);
-    i64::try_from((canary * i128::from(whole) + total - 1) / total).ok()
+    // Further backends of the user may make it more than the whole; the canary's weight is meant as written.
+    Some(share(canary, sum(&mut all.iter()).clamp(1, whole.max(1)), whole))
 }
 
 /// Whether a rule has backends of both sides.
@@ -95,24 +96,17 @@ pub(super) fn has_both(rule: &Value, names: &Names) -> bool {
 
 /// `backendRefs` of a rule; none when it has none.
 pub(super) fn backends(rule: &Value) -> &[Value] {
-    rule.get("backendRefs").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    list(rule, &["backendRefs"])
 }
 
 /// The Service that a backend names.
 pub(super) fn name(entry: &Value) -> &str {
-    entry.get("name").and_then(Value::as_str).unwrap_or_default()
+    text(entry, &["name"])
 }
 
 /// The weight of a backend: 1 when it is absent, as Gateway API says.
-fn weight(entry: &Value) -> i64 {
-    entry.get("weight").and_then(Value::as_i64).unwrap_or(1)
-}
-
-fn set_weight(entry: &mut Value, wanted: i64) {
-    let is_so = entry.get("weight").and_then(Value::as_i64) == Some(wanted);
-    if !is_so && let Some(entry) = entry.as_object_mut() {
-        entry.insert("weight".to_owned(), Value::from(wanted));
-    }
+fn weight_of(entry: &Value) -> i64 {
+    weight(&entry["weight"]).unwrap_or(1)
 }
 
 /// The port of a Service named `http`, or its first.

@@ -13,15 +13,14 @@ mod tests;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate_api::object::{Object, Text};
+use tidegate_api::object::Object;
+use tidegate_api::traffic::GATEWAY_API;
 
 use self::backends::Split;
 use self::config::{Config, Route};
 use self::header_rules::Managed;
-use super::{Change, Evidence, Place, Reads, Router, Trouble, View, Want, What};
-
-/// The key under `trafficRouting.plugins`.
-const PLUGIN: &str = "argoproj-labs/gatewayAPI";
+use super::document::{at, become_if_new, list, list_mut, set, trouble};
+use super::{Change, Evidence, Place, Reads, Router, Trouble, View, Want};
 
 /// Routes of Gateway API.
 pub struct GatewayApi;
@@ -32,7 +31,7 @@ impl Router for GatewayApi {
     }
 
     fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
+        Some(GATEWAY_API)
     }
 
     fn reads(&self, at: &Place<'_>) -> Vec<Reads> {
@@ -48,7 +47,7 @@ impl Router for GatewayApi {
         let mut changes = Vec::new();
         for (route, object) in routes {
             let change = Edited { view, want, config: &config, route: &route }.change(object);
-            changes.extend(change.map_err(|message| Trouble::of(&route.key, message))?);
+            changes.extend(change.map_err(|message| trouble(&route.key, "spec.rules", message))?);
         }
         Ok(changes)
     }
@@ -59,7 +58,8 @@ impl Router for GatewayApi {
         let routes = Config::read(&view.at).routes_that_exist(view);
         let shown = |(route, object): &(Route, &Arc<Object>)| {
             let document = object.to_value();
-            let rules = rules(&document)?.iter().filter(|rule| !managed.is_made(route.protocol, rule));
+            let rules = list(&document, &["spec", "rules"]).iter();
+            let rules = rules.filter(|rule| !managed.is_made(route.protocol, rule));
             rules.filter_map(|rule| backends::shown(rule, &names, view.at.routing.whole())).max()
         };
         routes.iter().filter_map(shown).max()
@@ -69,11 +69,6 @@ impl Router for GatewayApi {
         let routes = Config::read(&view.at).routes_that_exist(view);
         evidence::of_all(routes.iter().map(|(_, object)| &***object))
     }
-}
-
-/// `spec.rules`; nothing when there are none.
-fn rules(document: &Value) -> Option<&Vec<Value>> {
-    document.get("spec")?.get("rules")?.as_array()
 }
 
 /// One route on its way to what is wanted.
@@ -91,9 +86,8 @@ impl Edited<'_> {
         let protocol = self.route.protocol;
         let before = object.to_value();
         let mut after = before.clone();
-        let not_found = || format!("{} in {}", protocol.not_found(), &*object.meta.name);
-        let spec = after.get_mut("spec").and_then(|spec| spec.get_mut("rules"));
-        let rules = spec.and_then(Value::as_array_mut).ok_or_else(not_found)?;
+        let not_found = || protocol.not_found().to_owned();
+        let rules = list_mut(&mut after, &["spec", "rules"]).ok_or_else(not_found)?;
         let split = Split { view: self.view, want: self.want, names: &names };
         let mut is_found = false;
         for rule in rules.iter_mut().filter(|rule| !managed.is_made(protocol, rule)) {
@@ -107,44 +101,24 @@ impl Edited<'_> {
             notices.push(format!("set to desiredWeight '{}'", self.want.weight));
         }
         if self.route.uses_headers && protocol.has_headers() {
-            let spec = after.get_mut("spec").and_then(|spec| spec.get_mut("rules"));
-            let rules = spec.and_then(Value::as_array_mut).ok_or_else(not_found)?;
+            let rules = list_mut(&mut after, &["spec", "rules"]).ok_or_else(not_found)?;
             managed.apply(protocol, rules, &names, &mut notices)?;
         }
         if let Some((key, value)) = &self.config.label {
-            set_label(&mut after, key, (self.want.weight != 0).then_some(value));
-        }
-        if after == before {
-            return Ok(None);
+            set_label(&mut after, key, (self.want.weight != 0).then_some(&**value));
         }
         let (kind, name) = (object.kind.name(), &object.meta.name);
-        let tell = |notice: String| {
-            let reason = Text::from(format!("Updated{kind}"));
-            (reason, format!("{kind} `{name}` {notice}").into())
+        let tell = |change: Change, notice: String| {
+            change.telling(&format!("Updated{kind}"), format!("{kind} `{name}` {notice}"))
         };
-        Ok(Some(Change {
-            key: object.key(),
-            what: What::Become(Arc::new(after)),
-            notices: notices.into_iter().map(tell).collect(),
-        }))
+        Ok(become_if_new(object, after).map(|change| notices.into_iter().fold(change, tell)))
     }
 }
 
-/// Sets a label, or removes it.
-fn set_label(document: &mut Value, key: &str, value: Option<&String>) {
-    let Some(meta) = document.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    match value {
-        Some(value) => {
-            let labels = meta.entry("labels").or_insert_with(|| serde_json::json!({}));
-            if let Some(labels) = labels.as_object_mut() {
-                labels.insert(key.to_owned(), Value::from(value.as_str()));
-            }
-        }
-        None => {
-            let Some(labels) = meta.get_mut("labels").and_then(Value::as_object_mut) else { return };
-            if labels.remove(key).is_some() && labels.is_empty() {
-                meta.remove("labels");
-            }
-        }
+/// Sets a label, or removes it; the last one takes the mapping with it.
+fn set_label(document: &mut Value, key: &str, value: Option<&str>) {
+    set(document, &["metadata", "labels"], key, value.map(Value::from));
+    if at(document, &["metadata", "labels"]).as_object().is_some_and(|labels| labels.is_empty()) {
+        set(document, &["metadata"], "labels", None);
     }
 }

@@ -1,11 +1,10 @@
 //! The DestinationRule: whose pods its subsets select.
 
-use std::sync::Arc;
-
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_api::object::{Object, Text};
 
-use super::super::{Change, Trouble, View, Want, What};
+use super::super::document::{annotate, become_if_new, list, list_mut, mapping, text, trouble};
+use super::super::{Change, Trouble, View, Want};
 use super::config::Rule;
 
 const HASH_LABEL: &str = "rollouts-pod-template-hash";
@@ -17,18 +16,15 @@ pub(super) fn label(view: &View<'_>, want: &Want<'_>, rule: &Rule<'_>) -> Result
     let missing = |trouble: Trouble| {
         trouble.telling("DestinationRuleNotFound", format!("DestinationRule `{name}` not found"))
     };
-    let before = view.get(&rule.key).map_err(missing)?.to_value();
-    let mut after = before.clone();
-    let subsets = mapping(&mut after, "spec")
-        .map(|spec| spec.entry("subsets").or_insert(Value::Null))
-        .and_then(|subsets| {
-            if subsets.is_null() {
-                *subsets = json!([]);
-            }
-            subsets.as_array_mut()
-        });
+    let object = view.get(&rule.key).map_err(missing)?;
+    let mut after = object.to_value();
+    let subsets = mapping(&mut after, &["spec"]).entry("subsets").or_insert(Value::Null);
+    if subsets.is_null() {
+        *subsets = json!([]);
+    }
+    let subsets = subsets.as_array_mut();
     let Some(subsets) = subsets else {
-        return Err(Trouble::of(&rule.key, format!("spec.subsets of DestinationRule {name:?} is no list")));
+        return Err(trouble(&rule.key, "spec.subsets", "subsets are no list"));
     };
     // ARGO: the reference drops every subset that it does not know (Q23).
     subsets.retain(|subset| {
@@ -55,32 +51,20 @@ pub(super) fn label(view: &View<'_>, want: &Want<'_>, rule: &Rule<'_>) -> Result
             subsets.push(json!({"name": &*arm.service, "labels": {HASH_LABEL: &*arm.hash}}));
         }
     }
-    let annotations = mapping(&mut after, "metadata")
-        .map(|meta| meta.entry("annotations").or_insert_with(|| json!({})))
-        .and_then(Value::as_object_mut);
-    if let Some(annotations) = annotations {
-        annotations.insert(MANAGED_BY.to_owned(), Value::from(&*view.at.rollout.meta.name));
-    }
-    if after == before {
-        return Ok(None);
-    }
+    annotate(&mut after, MANAGED_BY, Some(&view.at.rollout.meta.name));
     let told = format!(
         "DestinationRule {name} subset updated ({}: {}, {}: {})",
         rule.canary, want.canary_hash, rule.stable, want.stable_hash
     );
-    Ok(Some(Change {
-        key: rule.key.clone(),
-        what: What::Become(Arc::new(after)),
-        notices: vec![("UpdatedDestinationRule".into(), told.into())],
-    }))
+    Ok(become_if_new(object, after).map(|change| change.telling("UpdatedDestinationRule", told)))
 }
 
 /// Hashes that subsets select, in their order.
 pub(super) fn hashes(rule: &Object) -> Vec<Text> {
     let document = rule.to_value();
-    let subsets = document["spec"]["subsets"].as_array().into_iter().flatten();
-    let hash = |subset: &Value| Some(Text::from(subset.get("labels")?.get(HASH_LABEL)?.as_str()?));
-    subsets.filter_map(hash).filter(|hash| !hash.is_empty()).collect()
+    let hashes =
+        list(&document, &["spec", "subsets"]).iter().map(|subset| text(subset, &["labels", HASH_LABEL]));
+    hashes.filter(|hash| !hash.is_empty()).map(Text::from).collect()
 }
 
 /// Takes the mark and the hashes away when the Rollout that left them no longer names the object.
@@ -90,17 +74,15 @@ pub(super) fn clean_up(rule: &Object, is_user: &dyn Fn(&str) -> bool) -> Option<
         return None;
     }
     let mut after = rule.to_value();
-    let annotations = after["metadata"]["annotations"].as_object_mut();
-    annotations.map(|annotations| annotations.remove(MANAGED_BY));
-    let subsets = after.get_mut("spec").and_then(|spec| spec.get_mut("subsets"));
-    for subset in subsets.and_then(Value::as_array_mut).into_iter().flatten() {
+    annotate(&mut after, MANAGED_BY, None);
+    for subset in list_mut(&mut after, &["spec", "subsets"]).into_iter().flatten() {
         set_hash(subset, "");
     }
-    Some(Change { key: rule.key(), what: What::Become(Arc::new(after)), notices: Vec::new() })
+    become_if_new(rule, after)
 }
 
 fn name_of(subset: &Value) -> &str {
-    subset.get("name").and_then(Value::as_str).unwrap_or_default()
+    text(subset, &["name"])
 }
 
 /// Sets the hash among the labels of a subset, or removes it when it is empty.
@@ -115,17 +97,6 @@ fn set_hash(subset: &mut Value, hash: &str) {
         }
         return;
     }
-    let labels = subset.entry("labels").or_insert_with(|| json!({}));
-    if !labels.is_object() {
-        *labels = json!({});
-    }
-    if let Some(labels) = labels.as_object_mut() {
-        labels.insert(HASH_LABEL.to_owned(), Value::from(hash));
-    }
-}
-
-fn mapping<'v>(document: &'v mut Value, field: &str) -> Option<&'v mut Map<String, Value>> {
-    let document = document.as_object_mut()?;
-    let inner = document.entry(field).or_insert_with(|| json!({}));
-    inner.as_object_mut()
+    let labels = subset.entry("labels").or_insert(Value::Null);
+    mapping(labels, &[]).insert(HASH_LABEL.to_owned(), Value::from(hash));
 }

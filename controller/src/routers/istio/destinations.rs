@@ -1,9 +1,8 @@
 //! The destinations of one route: which side each is, and the weight that it gets.
 
-use std::cmp::Ordering;
-
 use serde_json::{Value, json};
 
+use super::super::document::{list, share, text, weight};
 use super::super::{Arm, View, Want, percent};
 use super::config::Config;
 
@@ -27,33 +26,6 @@ pub(super) enum Side {
     Stable,
     /// The user's own, or an arm of an experiment.
     Other,
-}
-
-/// A weight among the weights of its route.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shown {
-    weight: i64,
-    total: i64,
-}
-
-impl Shown {
-    /// The weight and the sum of all, which is at least 1.
-    pub fn parts(self) -> (i64, i64) {
-        (self.weight, self.total)
-    }
-}
-
-impl PartialOrd for Shown {
-    fn partial_cmp(&self, other: &Shown) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Shown {
-    fn cmp(&self, other: &Shown) -> Ordering {
-        let times = |a: i64, b: i64| i128::from(a) * i128::from(b);
-        times(self.weight, other.total).cmp(&times(other.weight, self.total))
-    }
 }
 
 impl Sides {
@@ -99,7 +71,7 @@ impl Sides {
                 true => self.side(entry) == side && !subset(entry).is_empty(),
                 false => self.side(entry) == side,
             };
-            if !destinations(route).iter().any(is_there) {
+            if !list(route, &["route"]).iter().any(is_there) {
                 return Some(match self.is_by_subset {
                     true => format!("{title} DestinationRule subset '{}' not found in route", names.subset),
                     false => format!("{title} Service '{}' not found in route", names.service),
@@ -109,22 +81,23 @@ impl Sides {
         None
     }
 
-    /// What of a route's traffic goes to the canary; nothing when it does not know the canary.
-    pub fn shown(&self, route: &Value) -> Option<Shown> {
-        let all = destinations(route);
+    /// What of a route's traffic goes to the canary, in parts of the whole; nothing when it does not know the canary.
+    pub fn shown(&self, route: &Value, whole: i64) -> Option<i64> {
+        let all = list(route, &["route"]);
         let is_canary = |entry: &&Value| self.side(entry) == Side::Canary;
         all.iter().find(is_canary)?;
         let sum = |entries: &mut dyn Iterator<Item = &Value>| {
-            entries.map(|entry| weight(entry).max(0)).fold(0, i64::saturating_add)
+            entries.map(|entry| weight_of(entry).max(0)).fold(0, i64::saturating_add)
         };
-        let weight = sum(&mut all.iter().filter(is_canary));
-        Some(Shown { weight, total: sum(&mut all.iter()).max(1) })
+        // Further destinations of the user may make it more than the whole; the canary's weight is meant as written.
+        let total = sum(&mut all.iter()).clamp(1, 100);
+        Some(share(sum(&mut all.iter().filter(is_canary)), total, whole))
     }
 
     /// The canary's destination of a route, whose port and host others copy; trouble when several differ in them.
     // ARGO: the reference takes the port of the first destination, whatever it is (Q26).
     pub fn canary_destination<'r>(&self, route: &'r Value) -> Result<Option<&'r Value>, String> {
-        let mut all = destinations(route).iter().filter(|entry| self.side(entry) == Side::Canary);
+        let mut all = list(route, &["route"]).iter().filter(|entry| self.side(entry) == Side::Canary);
         let Some(first) = all.next().and_then(|entry| entry.get("destination")) else { return Ok(None) };
         match all.find(|entry| entry.get("destination") != Some(first)) {
             None => Ok(Some(first)),
@@ -139,7 +112,8 @@ impl Sides {
 
     /// Gives each destination of a route its weight. True when anything changed.
     pub fn split(&self, route: &mut Value, want: &Want<'_>) -> bool {
-        let made_from = destinations(route).iter().find(|entry| self.side(entry) == Side::Canary).cloned();
+        let made_from =
+            list(route, &["route"]).iter().find(|entry| self.side(entry) == Side::Canary).cloned();
         let Some(entries) = route.get_mut("route").and_then(Value::as_array_mut) else { return false };
         let before = entries.clone();
         let arm = |host: &str| want.arms.iter().find(|arm| &*arm.service == host);
@@ -151,7 +125,7 @@ impl Sides {
             self.side(entry) != Side::Other || !is_former(host) || arm(host).is_some()
         });
         let is_foreign = |entry: &&Value| self.side(entry) == Side::Other && arm(host(entry)).is_none();
-        let foreign = entries.iter().filter(is_foreign).map(weight).fold(0, i64::saturating_add);
+        let foreign = entries.iter().filter(is_foreign).map(weight_of).fold(0, i64::saturating_add);
         let stable = want.stable_percent().saturating_sub(foreign.max(0)).max(0);
         for entry in entries.iter_mut() {
             let wanted = match (self.side(entry), arm(host(entry))) {
@@ -174,41 +148,32 @@ impl Sides {
 /// A further destination, reached like the canary: the same port, and a name that is understood where the canary's is.
 // ARGO: the reference writes no port, which Istio needs where a Service has several (Q12).
 fn arm_destination(arm: &Arm, whole: i64, canary: Option<&Value>) -> Value {
-    let canary = canary.and_then(|entry| entry.get("destination"));
-    let host = canary.and_then(|canary| canary.get("host")).and_then(Value::as_str).unwrap_or_default();
+    let canary = canary.map_or(&Value::Null, |entry| &entry["destination"]);
+    let host = text(canary, &["host"]);
     let domain = host.split_once('.').map(|(_, domain)| format!(".{domain}")).unwrap_or_default();
     let mut destination = json!({"host": format!("{}{domain}", arm.service)});
-    if let Some(port) = canary.and_then(|canary| canary.get("port")) {
+    if let Some(port) = canary.get("port") {
         destination["port"] = port.clone();
     }
     json!({"destination": destination, "weight": percent(arm.weight, whole)})
 }
 
-/// The destinations of a route; none when it has none.
-fn destinations(route: &Value) -> &[Value] {
-    route.get("route").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
 /// The name of the Service that a destination leads to.
 fn host(entry: &Value) -> &str {
-    let host = entry.get("destination").and_then(|to| to.get("host")).and_then(Value::as_str);
-    host.and_then(|host| host.split('.').next()).unwrap_or_default()
+    text(entry, &["destination", "host"]).split('.').next().unwrap_or_default()
 }
 
 fn subset(entry: &Value) -> &str {
-    let subset = entry.get("destination").and_then(|to| to.get("subset")).and_then(Value::as_str);
-    subset.unwrap_or_default()
+    text(entry, &["destination", "subset"])
 }
 
 /// The weight of a destination: 0 when it is absent, as beside others it means.
-fn weight(entry: &Value) -> i64 {
-    let weight = entry.get("weight").unwrap_or(&Value::Null);
-    #[expect(clippy::cast_possible_truncation, reason = "a weight with decimals is nobody's")]
-    weight.as_i64().or_else(|| weight.as_f64().map(|weight| weight as i64)).unwrap_or(0)
+fn weight_of(entry: &Value) -> i64 {
+    weight(&entry["weight"]).unwrap_or(0)
 }
 
 fn set_weight(entry: &mut Value, wanted: i64) {
-    if weight(entry) != wanted
+    if weight_of(entry) != wanted
         && let Some(entry) = entry.as_object_mut()
     {
         entry.insert("weight".to_owned(), Value::from(wanted));

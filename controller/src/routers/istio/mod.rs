@@ -11,15 +11,14 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use serde_json::Value;
 use tidegate_api::object::{Key, Object, Text};
 
 use self::config::{Config, VirtualService};
 use self::destinations::Sides;
 use self::resolve::{Protocol, all_problems, weighted};
-use super::{Change, ManagedRoute, Place, Reads, Router, Trouble, View, Want, What};
+use super::document::{become_if_new, trouble};
+use super::{Change, ManagedRoute, Place, Reads, Router, Trouble, View, Want};
 
 /// Istio's VirtualServices and DestinationRule.
 pub struct Istio;
@@ -49,7 +48,7 @@ impl Router for Istio {
             };
             let object = view.get(&wanted.key).map_err(missing)?;
             let change = Edited { view, want, wanted, sides: &sides }.change(object);
-            changes.extend(change.map_err(|message| Trouble::of(&wanted.key, message))?);
+            changes.extend(change.map_err(|(at, message)| trouble(&wanted.key, at, message))?);
         }
         Ok(changes)
     }
@@ -67,12 +66,9 @@ impl Router for Istio {
         let shown = |wanted: &VirtualService<'_>| {
             let document = view.objects.get(&wanted.key)?.to_value();
             let routes = shown_routes(&document, wanted, &sides, &|name| is_managed(view, &[], name));
-            routes.iter().filter_map(|route| sides.shown(route)).max()
+            routes.iter().filter_map(|route| sides.shown(route, view.at.routing.whole())).max()
         };
-        let (weight, total) = config.virtual_services.iter().filter_map(shown).max()?.parts();
-        // Rounded up: less than what is sent must not be said.
-        let parts = i128::from(weight) * i128::from(view.at.routing.whole());
-        i64::try_from((parts + i128::from(total) - 1) / i128::from(total)).ok()
+        config.virtual_services.iter().filter_map(shown).max()
     }
 
     fn names_hashes(&self, view: &View<'_>) -> Vec<Text> {
@@ -126,39 +122,35 @@ struct Edited<'a> {
 }
 
 impl Edited<'_> {
-    fn change(&self, object: &Object) -> Result<Option<Change>, String> {
+    /// An error names the field.
+    fn change(&self, object: &Object) -> Result<Option<Change>, (&'static str, String)> {
         let is_managed = |name: &str| is_managed(self.view, self.want.routes, name);
         let before = object.to_value();
         // All protocols are checked before anything is edited.
         let problems = all_problems(&before, self.wanted, self.sides, &is_managed);
-        if let Some((_, message)) = problems.into_iter().next() {
-            return Err(message);
+        if let Some((protocol, message)) = problems.into_iter().next() {
+            return Err((protocol.map_or("spec", Protocol::place), message));
         }
         let mut after = before.clone();
         let mut notices = Vec::new();
         let mut is_split = false;
         for protocol in Protocol::ALL {
             let Some(routes) = protocol.routes_mut(&mut after) else { continue };
-            for index in weighted(protocol, routes, self.wanted, &is_managed)? {
+            let chosen = weighted(protocol, routes, self.wanted, &is_managed);
+            for index in chosen.map_err(|message| (protocol.place(), message))? {
                 is_split |= self.sides.split(&mut routes[index], self.want);
             }
         }
         if is_split {
             notices.push(format!("set to desiredWeight '{}'", self.want.percent()));
         }
-        self.managed(&mut after, &is_managed, &mut notices)?;
-        if after == before {
-            return Ok(None);
-        }
+        let managed = self.managed(&mut after, &is_managed, &mut notices);
+        managed.map_err(|message| (Protocol::Http.place(), message))?;
         let name = &object.meta.name;
-        let tell = |notice: String| {
-            (Text::from("Updated VirtualService"), format!("VirtualService `{name}` {notice}").into())
+        let tell = |change: Change, notice: String| {
+            change.telling("Updated VirtualService", format!("VirtualService `{name}` {notice}"))
         };
-        Ok(Some(Change {
-            key: object.key(),
-            what: What::Become(Arc::new(after)),
-            notices: notices.into_iter().map(tell).collect(),
-        }))
+        Ok(become_if_new(object, after).map(|change| notices.into_iter().fold(change, tell)))
     }
 
     /// Puts the managed routes that are wanted first, in their order, and leaves all others as they stand.
@@ -196,6 +188,11 @@ impl Edited<'_> {
         *routes = made;
         Ok(())
     }
+}
+
+/// The VirtualServices that a Rollout names, in order.
+pub(super) fn virtual_services(at: &Place<'_>) -> Vec<Key> {
+    Config::read(at).virtual_services.into_iter().map(|wanted| wanted.key).collect()
 }
 
 /// What keeps VirtualServices that are there from being weighted: the object, the protocol and what is wrong.

@@ -32,6 +32,15 @@ impl Protocol {
         }
     }
 
+    /// Where its routes stand.
+    pub fn place(self) -> &'static str {
+        match self {
+            Protocol::Http => "spec.http",
+            Protocol::Tls => "spec.tls",
+            Protocol::Tcp => "spec.tcp",
+        }
+    }
+
     fn section(self) -> &'static str {
         match self {
             Protocol::Http => "http",

@@ -69,8 +69,12 @@ fn weights(stage: &Stage, section: &str) -> Vec<String> {
         .collect()
 }
 
+/// What is wrong, without the object and the field that it is told with.
 fn trouble(stage: &Stage, want: &Want<'_>) -> String {
-    stage.route(want).unwrap_err().to_string()
+    let trouble = stage.route(want).unwrap_err().to_string();
+    let (text, place) = trouble.split_once(" (VirtualService prod/vs: spec").unwrap();
+    assert!(["", ".http", ".tls", ".tcp"].contains(&place.trim_end_matches(')')), "{place}");
+    text.to_owned()
 }
 
 fn arm(service: &str, weight: i64) -> Arm {
@@ -460,6 +464,14 @@ fn vectors_102_and_103_mirrors_follow_the_weights() {
     stage.carry_out(&want(40));
     assert_eq!(weights(&stage, "http")[0], "m2: stable 60, canary 40");
     assert_eq!(weights(&stage, "http")[3], "stable 60, canary 40");
+}
+
+#[test]
+fn the_only_route_of_the_user_is_told_from_managed_ones() {
+    let mut stage = one(&[], &["it"], json!({"http": [route("primary")]}));
+    stage.carry_out(&Want { routes: &[firefox("it")], ..split(10) });
+    stage.carry_out(&Want { routes: &[firefox("it")], ..split(30) });
+    assert_eq!(weights(&stage, "http"), ["it: canary 100", "primary: stable 70, canary 30"]);
 }
 
 #[test]
