@@ -70,6 +70,22 @@ const KNOWN: &[(Kind, &str, &str, &str)] = &[
     (Kind::Secret, "v1", "Secret", "secrets"),
 ];
 
+/// Kinds that routers are made of.
+const OF_ROUTERS: &[&str] = &[
+    "Ingress",
+    "VirtualService",
+    "DestinationRule",
+    "TrafficSplit",
+    "Mapping",
+    "AmbassadorMapping",
+    "TraefikService",
+    "ApisixRoute",
+    "HTTPRoute",
+    "GRPCRoute",
+    "TCPRoute",
+    "TLSRoute",
+];
+
 /// Groups of routers whose kinds have a status subresource.
 const STATUS_APART: &[&str] =
     &["networking.k8s.io", "gateway.networking.k8s.io", "policy.linkerd.io", "networking.istio.io"];
@@ -86,6 +102,17 @@ impl Kind {
     /// A kind known by heart, by its name alone (as scripts and stories name kinds).
     pub fn by_name(name: &str) -> Option<Kind> {
         KNOWN.iter().find(|(_, _, n, _)| *n == name).map(|(kind, ..)| kind.clone())
+    }
+
+    /// A kind by its name alone: one known by heart, or one of routers in whatever version it is served.
+    pub fn named(name: &str) -> Option<Kind> {
+        let of_routers = || OF_ROUTERS.contains(&name).then(|| Kind::new("", name));
+        Kind::by_name(name).or_else(of_routers)
+    }
+
+    /// Whether another kind is meant: the same one, or any of this name where no version is told.
+    pub fn covers(&self, other: &Kind) -> bool {
+        self == other || (self.api_version().is_empty() && self.name() == other.name())
     }
 
     fn known(&self) -> Option<&'static (Kind, &'static str, &'static str, &'static str)> {
