@@ -46,6 +46,8 @@ pub struct Draft<'a> {
     pub traffic: super::traffic::Traffic,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
+    /// Kubernetes events that go out before those of the next write.
+    next_notices: Vec<Notice>,
     /// Kubernetes events that go out once the status is stored.
     status_notices: Vec<Notice>,
     plan: Plan,
@@ -95,6 +97,7 @@ impl<'a> Draft<'a> {
             scaled: false,
             traffic: super::traffic::Traffic::default(),
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
+            next_notices: Vec::new(),
             status_notices: Vec::new(),
             plan: Plan::default(),
         }
@@ -219,6 +222,12 @@ impl<'a> Draft<'a> {
         self.status_notices.push(notice);
     }
 
+    /// An event that goes out with the next write, whatever that is, before its own: what it tells is done by then.
+    pub fn tell_with_next_write(&mut self, reason: &str, message: String) {
+        let notice = self.notice(reason, message);
+        self.next_notices.push(notice);
+    }
+
     /// The same for something that went wrong.
     pub fn warn_with_status(&mut self, reason: &str, message: String) {
         let notice = Notice { warning: true, ..self.notice(reason, message) };
@@ -232,6 +241,7 @@ impl<'a> Draft<'a> {
 
     /// Plans a write.
     pub fn write(&mut self, key: Key, guard: Guard, verb: Verb, notices: Vec<Notice>, if_refused: IfRefused) {
+        let notices = self.next_notices.drain(..).chain(notices).collect();
         self.plan.writes.push(Write { key, guard, verb, notices, if_refused });
     }
 

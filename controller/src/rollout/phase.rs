@@ -77,7 +77,8 @@ pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
             }
         }
         Strategy::Canary(_) | Strategy::Unclear => {
-            if status.replicas.unwrap_or(0) > updated {
+            let is_routed = spec.canary().is_some_and(|canary| canary.traffic_routing.is_some());
+            if !is_routed && status.replicas.unwrap_or(0) > updated {
                 return progressing("old replicas are pending termination");
             }
             if !promoted {

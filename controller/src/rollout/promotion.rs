@@ -119,10 +119,22 @@ pub fn promote(draft: &mut Draft<'_>, reason: &str) {
             duration.completion = Some(completion.into());
         }
         draft.status.stable = Some(current.clone());
+        swap_roles(draft);
         let message =
             format!("Rollout completed update to revision {} ({current}): {reason}", draft.revision());
         draft.tell_with_status("RolloutCompleted", message);
         draft.because(Reason::Promoted(reason.into()));
     }
     workload::retire_on_success(draft);
+}
+
+/// The Service that led to the canary leads to the stable version from now on. Only the roles change: no Service is
+/// pointed elsewhere, and no request flows otherwise than before.
+fn swap_roles(draft: &mut Draft<'_>) {
+    if draft.spec.canary().is_none_or(|canary| canary.ping_pong.is_none()) {
+        return;
+    }
+    let before = draft.observed.canary.as_ref().and_then(|canary| canary.stable_ping_pong.clone());
+    let after = if before.as_deref() == Some("ping") { "pong" } else { "ping" };
+    draft.status.canary.get_or_insert_default().stable_ping_pong = Some(after.into());
 }

@@ -138,6 +138,10 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
         true if size > 0 => size,
         _ => bounded(draft, spec, index, size),
     };
+    if draft.traffic.trouble.is_some() && target > wished {
+        draft.because(Reason::WaitingFor("routers before the canary grows".into()));
+        return false;
+    }
     draft.scale(index, target, false, "its share of the traffic")
 }
 

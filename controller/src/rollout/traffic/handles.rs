@@ -52,8 +52,14 @@ pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
     for name in services_of(draft, spec, Side::Stable) {
         point(draft, spec, &name, draft.stable, parts - least, true);
     }
-    if let Some(name) = paired(draft, spec, Side::Canary).filter(|_| !draft.is_fully_promoted()) {
-        point(draft, spec, &name, draft.new, most, false);
+    if let Some(name) = paired(draft, spec, Side::Canary) {
+        // ARGO: the reference leaves the idle Service of the pair on the old pods when it takes them away (S8, Q35); here it
+        // follows the stable version once nothing flows through it.
+        match draft.is_fully_promoted() {
+            true if most > 0 || !draft.traffic.is_in_force => {}
+            true => point(draft, spec, &name, draft.stable, most, true),
+            false => point(draft, spec, &name, draft.new, most, false),
+        }
     }
     // ARGO: the reference points it at the canary and back at the stable pods in every pass of an abort (Q4, Q14).
     let target = match draft.is_aborted() {
@@ -100,10 +106,19 @@ fn point(
     draft.wake_at(at, "the Service reaches the data plane");
 }
 
+/// What [`hashes`] must know of the routers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Knows {
+    /// Whether what they ask for had reached the data plane when the pass began.
+    pub in_force: bool,
+    /// Whether any of them names pods by their hash. Where all lead through Services the hashes are for the record only.
+    pub by_subsets: bool,
+}
+
 /// The hashes by which routers may name the pods of the two sides now: the current ones where what flows there can be
 /// carried, else those that were recorded last.
 // ARGO: only a subset whose pods really change waits, and for those pods only (Q7).
-pub fn hashes(draft: &mut Draft<'_>, spec: &Canary, decision: &Decision, in_force: bool) -> (Text, Text) {
+pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, knows: Knows) -> (Text, Text) {
     let parts = whole(spec);
     let (most, least) = (draft.traffic.most, draft.traffic.least);
     let recorded: Text = recorded_hash(draft).into();
@@ -112,8 +127,8 @@ pub fn hashes(draft: &mut Draft<'_>, spec: &Canary, decision: &Decision, in_forc
     let hash_of = |index: Option<usize>| index.map_or("", |index| draft.sets[index].hash());
     let (new, stable): (Text, Text) = (hash_of(draft.new).into(), hash_of(draft.stable).into());
     let may = |target: Option<usize>, share: i64| {
-        let share = if in_force { share } else { parts };
-        share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
+        let share = if knows.in_force { share } else { parts };
+        !knows.by_subsets || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
     let canary = match decision.stays_with_recorded {
         true => recorded,

@@ -59,7 +59,10 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let world = draft.world;
     let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
     look(draft, spec, &routers);
-    let was_in_force = draft.traffic.is_in_force;
+    let knows = handles::Knows {
+        in_force: draft.traffic.is_in_force,
+        by_subsets: routers.iter().any(|(router, at)| !router.subsets(at).is_empty()),
+    };
     handles::follow(draft, spec);
     let Some(stable) = draft.stable.filter(|_| !routers.is_empty()) else { return };
     let decision = decide(draft, spec);
@@ -69,7 +72,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         return;
     }
     let arms: Vec<Arm> = Vec::new();
-    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, was_in_force);
+    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, knows);
     let former_arms = status::recorded_arms(draft);
     let want = Want {
         weight: 0,
@@ -90,6 +93,10 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let routes = wanted_routes(draft, spec, &decision);
     let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
     let can_route = canary_is_ready && decision.keeps_routes;
+    let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
+        true => draft.traffic.most,
+        false => weight,
+    };
     let want = Want { weight, routes: if can_route { &routes } else { &[] }, ..want };
     let (changes, trouble) = changes_of(draft, &routers, |router, view| router.route(view, &want));
     if let Some(trouble) = trouble {
@@ -104,7 +111,11 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     draft.traffic.verified = verified(draft, &routers, &want, &changes);
     let changed = !changes.is_empty();
     carry_out(draft, changes);
-    status::record(draft, spec, &want);
+    if decision.weight == weight || recorded_weight(draft) != Some(weight) {
+        status::record(draft, spec, &want);
+    } else {
+        status::keep(draft);
+    }
     if decision.weight == weight {
         draft.because(Reason::Note(format!("weight {weight}: {}", decision.because).into()));
     }
@@ -255,6 +266,23 @@ fn allowed(
         }
     }
     wanted
+}
+
+/// Whether header and mirror routes have to go before the weight moves: what they match flows by weight then, and the
+/// weight follows in the next pass.
+fn routes_go_first<'a>(
+    draft: &Draft<'a>,
+    routers: &[(&'static dyn Router, Place<'a>)],
+    want: &Want<'_>,
+    weight: i64,
+    can_route: bool,
+) -> bool {
+    let Traffic { most, least, .. } = draft.traffic;
+    if can_route || most != least || weight == most {
+        return false;
+    }
+    let want = Want { weight: most, routes: &[], ..*want };
+    !changes_of(draft, routers, |router, view| router.route(view, &want)).0.is_empty()
 }
 
 /// Looks again when the pods that are available now have been so for the propagation time.

@@ -43,11 +43,20 @@ pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
     });
     if differs {
         let message = format!("Traffic weight updated {}", details(before.as_ref(), &weights));
-        draft.tell_with_status("TrafficWeightUpdated", message);
+        draft.tell_with_next_write("TrafficWeightUpdated", message);
     }
     // ARGO: stored whenever it changes (Q34).
     weights.verified = draft.traffic.verified.map(|verified| Arc::new(Value::Bool(verified)));
     draft.traffic.weights = Some(weights);
+}
+
+/// Leaves the recorded weights as they are, but for whether they are verified: what is held is what was recorded.
+pub fn keep(draft: &mut Draft<'_>) {
+    let recorded = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
+    draft.traffic.weights = recorded.map(|mut weights| {
+        weights.verified = draft.traffic.verified.map(|verified| Arc::new(Value::Bool(verified)));
+        weights
+    });
 }
 
 fn details(before: Option<&TrafficWeights>, after: &TrafficWeights) -> String {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidegate_api::object::Object;
 
 use super::super::Evidence;
-use super::super::document::list;
+use super::super::document::{list, text};
 
 /// Of several routes together: one that is not taken over is enough, and one that says nothing makes all say nothing.
 pub(super) fn of_all<'a>(routes: impl Iterator<Item = &'a Object>) -> Evidence {
@@ -27,39 +27,42 @@ fn of(route: &Object) -> Evidence {
     let said = list(&document, &["status", "parents"]);
     let is_asked = |said: &&Value| asked.iter().any(|asked| is_same(asked, said.get("parentRef")));
     let mut evidence = Evidence::None;
+    let mut is_silent = false;
     for parent in said.iter().filter(is_asked) {
         for condition in ["Accepted", "ResolvedRefs"] {
-            if let Some(why) = lacks(parent, condition, route.meta.generation) {
-                let name = |field: &str| parent["parentRef"].get(field).and_then(Value::as_str);
-                let (kind, name) = (name("kind").unwrap_or("Gateway"), name("name").unwrap_or_default());
-                let route = format!("{} {:?}", route.kind.name(), &*route.meta.name);
-                return Evidence::NotYet(format!("{route}: {kind} {name:?} {why}").into());
+            match of_condition(parent, condition, route.meta.generation) {
+                Evidence::Applied => {}
+                Evidence::None => is_silent = true,
+                Evidence::NotYet(why) => {
+                    let kind = text(parent, &["parentRef", "kind"]);
+                    let kind = if kind.is_empty() { "Gateway" } else { kind };
+                    let name = text(parent, &["parentRef", "name"]);
+                    let route = format!("{} {:?}", route.kind.name(), &*route.meta.name);
+                    return Evidence::NotYet(format!("{route}: {kind} {name:?} {why}").into());
+                }
             }
         }
         evidence = Evidence::Applied;
     }
-    evidence
+    if is_silent { Evidence::None } else { evidence }
 }
 
-/// Why a condition does not hold for this generation.
-fn lacks(parent: &Value, wanted: &str, generation: i64) -> Option<String> {
-    let text = |condition: &Value, field: &str| {
-        condition.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+/// Of one condition. One that does not tell which generation it is about says nothing about this one.
+fn of_condition(parent: &Value, wanted: &str, generation: i64) -> Evidence {
+    let condition =
+        list(parent, &["conditions"]).iter().find(|condition| text(condition, &["type"]) == wanted);
+    let Some(condition) = condition else {
+        return Evidence::NotYet(format!("has not said {wanted} yet").into());
     };
-    let conditions = parent.get("conditions").and_then(Value::as_array);
-    let condition = conditions.into_iter().flatten().find(|condition| text(condition, "type") == wanted);
-    let Some(condition) = condition else { return Some(format!("has not said {wanted} yet")) };
     let observed = condition.get("observedGeneration").and_then(Value::as_i64);
     if observed.is_some_and(|observed| observed < generation) {
-        return Some(format!("has not looked at generation {generation} yet"));
+        return Evidence::NotYet(format!("has not looked at generation {generation} yet").into());
     }
-    (text(condition, "status") != "True").then(|| {
-        format!(
-            "says that {wanted} is not so: {} ({})",
-            text(condition, "reason"),
-            text(condition, "message")
-        )
-    })
+    if text(condition, &["status"]) != "True" {
+        let (reason, message) = (text(condition, &["reason"]), text(condition, &["message"]));
+        return Evidence::NotYet(format!("says that {wanted} is not so: {reason} ({message})").into());
+    }
+    if observed.is_some() { Evidence::Applied } else { Evidence::None }
 }
 
 /// Whether both name the same parent. What is absent in one may have been filled in in the other.

@@ -373,9 +373,12 @@ fn conditions_are_evidence() {
         )
     );
     assert_eq!(
-        evidence(json!([parent("web", json!([accepted]))])),
+        evidence(json!([parent("web", json!([accepted.clone()]))])),
         Evidence::NotYet("HTTPRoute \"shop\": Gateway \"web\" has not said ResolvedRefs yet".into())
     );
+    let mut ageless = accepted.clone();
+    ageless.as_object_mut().unwrap().remove("observedGeneration");
+    assert_eq!(evidence(both(ageless, condition("ResolvedRefs", "True", 2))), Evidence::None);
     // What a parent said that the route no longer names is old.
     assert_eq!(evidence(json!([parent("gone", json!([]))])), Evidence::None);
 }

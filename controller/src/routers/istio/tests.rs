@@ -467,6 +467,14 @@ fn vectors_102_and_103_mirrors_follow_the_weights() {
 }
 
 #[test]
+fn the_only_route_of_the_user_is_told_from_managed_ones() {
+    let mut stage = one(&[], &["it"], json!({"http": [route("primary")]}));
+    stage.carry_out(&Want { routes: &[firefox("it")], ..split(10) });
+    stage.carry_out(&Want { routes: &[firefox("it")], ..split(30) });
+    assert_eq!(weights(&stage, "http"), ["it: canary 100", "primary: stable 70, canary 30"]);
+}
+
+#[test]
 fn routes_without_a_name_are_not_multiplied() {
     let mut stage =
         one(&["primary"], &["it"], json!({"http": [route(""), route(""), route("primary"), route("")]}));
