@@ -249,9 +249,10 @@ mod tests {
     #[test]
     fn objects_of_routers_live_in_a_namespace() {
         let admitted = |kind: &str| {
-            let mut object = Object::from_value(json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": kind,
+            let mut object =
+                Object::from_value(json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": kind,
                 "metadata": {"name": "web"}}))
-            .unwrap();
+                .unwrap();
             admit(&mut object);
             object.meta.namespace.to_string()
         };
