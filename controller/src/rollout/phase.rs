@@ -84,6 +84,10 @@ pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
             if !promoted {
                 return progressing("waiting for all steps to complete");
             }
+            // ARGO: the reference calls a version healthy that no router was told of (S23).
+            if status.condition(super::traffic::TROUBLE).is_some() {
+                return progressing("waiting for traffic to be routed");
+            }
         }
     }
     ("Healthy", String::new())

@@ -6,7 +6,9 @@ use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, WATCHED, WATCHED_ON_DEMAND};
 use tidegate_controller::plan::{Guard, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
+use tidegate_controller::seams::{
+    Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Question, Reply,
+};
 
 use super::config::Strike;
 use super::observe::{Happened, Observer, Writer, digest, text};
@@ -58,7 +60,7 @@ impl Stream {
 
 impl Incarnation {
     fn stream_of(&self, kind: &Kind) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.kind == *kind)
+        self.streams.iter().position(|stream| kind.covers(&stream.kind))
     }
 }
 
@@ -68,6 +70,7 @@ pub(crate) enum News {
     Changed(Arc<Object>),
     Gone(Arc<Object>),
     All(Vec<Arc<Object>>),
+    Unserved,
 }
 
 /// How many calls the controller has started so far, over all its lives.
@@ -87,6 +90,7 @@ struct Doors {
     alarm: Option<Time>,
     calls: Vec<(CallId, ApiCall)>,
     watches: Vec<Kind>,
+    questions: Vec<(CallId, Question)>,
 }
 
 impl Cluster for Doors {
@@ -96,6 +100,12 @@ impl Cluster for Doors {
 
     fn watch(&mut self, kind: Kind) {
         self.watches.push(kind);
+    }
+}
+
+impl Metrics for Doors {
+    fn ask(&mut self, id: CallId, question: Question) {
+        self.questions.push((id, question));
     }
 }
 
@@ -224,7 +234,10 @@ impl World {
     fn lag_of(&self, stream: usize) -> (i64, i64) {
         let config = &self.config;
         let kind = self.controller.as_ref().and_then(|controller| controller.streams.get(stream));
-        *kind.and_then(|stream| config.watch_lag_of.get(&stream.kind)).unwrap_or(&config.watch_lag)
+        let special = kind.and_then(|stream| {
+            config.watch_lag_of.iter().find(|(kind, _)| kind.covers(&stream.kind)).map(|(_, lag)| *lag)
+        });
+        special.unwrap_or(config.watch_lag)
     }
 
     pub(super) fn list(&mut self, to: u32, stream: usize, connection: u32) {
@@ -237,8 +250,16 @@ impl World {
             self.dice.watch.within(self.lag_of(stream));
             return;
         }
-        line.open = true;
         let kind = line.kind.clone();
+        if !self.serves(&kind) {
+            self.deliver_later(stream, News::Unserved);
+            if let Some(from) = self.config.routers.unserved.get(kind.name()).copied().flatten() {
+                self.push_at(from.plus(Span::seconds(1)), Due::List { to, stream, connection });
+            }
+            return;
+        }
+        let Some(controller) = &mut self.controller else { return };
+        controller.streams[stream].open = true;
         let all = self.store.of_kind(&kind).cloned().collect();
         self.deliver_later(stream, News::All(all));
     }
@@ -263,6 +284,12 @@ impl World {
                 self.chain.link(self.now, 4, digest(&object));
                 self.tell(Event::Gone(object.clone()), watch);
                 watch.saw(self, &Happened::Delivered { object: &object, gone: true });
+            }
+            News::Unserved => {
+                let kind = kind_of(controller, stream);
+                self.chain.link(self.now, 10, text(kind.name()));
+                self.tell(Event::Unserved(kind.clone()), watch);
+                watch.saw(self, &Happened::Listed(&kind));
             }
             News::All(objects) => {
                 let kind = &kind_of(controller, stream);
@@ -290,7 +317,8 @@ impl World {
     fn tell(&mut self, event: Event, watch: &mut dyn Observer) {
         let Some(controller) = &mut self.controller else { return };
         let calls = std::mem::take(&mut self.started);
-        let mut doors = Doors { now: self.now, alarm: None, calls, watches: Vec::new() };
+        let mut doors =
+            Doors { now: self.now, alarm: None, calls, watches: Vec::new(), questions: Vec::new() };
         controller.manager.handle(event, &mut doors);
         // After each event the manager says when it must be woken next. What it said before is void: an alarm that
         // nobody waits for any more would keep the world from coming to rest.
@@ -307,6 +335,11 @@ impl World {
             self.start_call(from, id, call, watch);
         }
         self.started = doors.calls;
+        for (id, _) in doors.questions {
+            let reply = Reply::Failed("no metrics in this world yet".into());
+            let latency = self.dice.calls.within(self.config.call_latency);
+            self.push(Span::millis(latency), Due::Replied { to: from, id, reply });
+        }
     }
 
     pub(super) fn start_call(&mut self, from: u32, id: CallId, call: ApiCall, watch: &mut dyn Observer) {
@@ -375,7 +408,7 @@ impl World {
         let waiting = &mut self.config_mut().interventions.on_next;
         let mut found = None;
         for (at, next) in waiting.iter_mut().enumerate() {
-            let is_meant = next.kind.as_ref().is_none_or(|kind| *kind == key.kind);
+            let is_meant = next.kind.as_ref().is_none_or(|kind| kind.covers(&key.kind));
             if !is_meant || (next.of_status && !of_status) {
                 continue;
             }
@@ -454,6 +487,19 @@ impl World {
         self.chain.link(self.now, 8, outcome);
         self.tell(Event::Answered(id, answer.clone()), watch);
         watch.saw(self, &Happened::Answered(id, &answer));
+    }
+
+    pub(super) fn replied(&mut self, to: u32, id: CallId, reply: Reply, watch: &mut dyn Observer) {
+        if self.controller.as_ref().is_none_or(|controller| controller.number != to) {
+            return;
+        }
+        let outcome = match &reply {
+            Reply::Answered(response) => text(&response.text()),
+            Reply::Failed(why) => text(why),
+            Reply::Lost => 1,
+        };
+        self.chain.link(self.now, 9, outcome);
+        self.tell(Event::Replied(id, reply), watch);
     }
 
     fn carry_out(&mut self, id: CallId, call: &ApiCall, watch: &mut dyn Observer) -> Answer {
