@@ -12,6 +12,7 @@ pub mod alb;
 pub mod ambassador;
 pub mod apisix;
 pub mod applied;
+pub mod claims;
 pub mod flow;
 pub mod gateway;
 pub mod istio;
