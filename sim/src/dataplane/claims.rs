@@ -188,7 +188,9 @@ fn hashes(world: &World, backend: &Backend, undone: Option<Undone<'_>>, mixed: b
     {
         return vec![hash.clone()];
     }
-    let Some(key) = backend.service() else { return Vec::new() };
+    let (false, Some(key)) = (matches!(backend, Backend::Lost(..)), backend.service()) else {
+        return Vec::new();
+    };
     let undone = undone.filter(|undone| undone.key().as_ref() == Some(key));
     let service = match undone {
         Some(undone) => undone.before,

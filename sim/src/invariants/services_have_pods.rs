@@ -3,7 +3,7 @@
 use tidegate_api::object::Kind;
 use tidegate_controller::rollout::services::selected_hash;
 
-use super::routed::{Led, percent};
+use super::routed::{Led, canary, percent};
 use super::view::{View, Views, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
@@ -43,6 +43,10 @@ impl Invariant for ServicesHavePods {
         let Some(key) = rollout_of(world, &after.key()) else { return Ok(()) };
         let empty = |view: &View| view.n() > 0 && view.of_hash(hash).is_none_or(|seen| seen.available == 0);
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
+        // Where routers lead, what a Service selects matters as soon as something leads to it.
+        if canary(&truth.rollout).is_some() {
+            return Ok(());
+        }
         if empty(&truth) && known.of(*call).all(empty) {
             let message =
                 format!("Service {} is pointed at {hash}, which has no available pod", after.meta.name);
