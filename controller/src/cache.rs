@@ -10,9 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tidegate_api::analysis::TemplateRef;
 use tidegate_api::object::{Body, Key, Kind, Object, Text};
+use tidegate_api::spec::StepKind;
 use tidegate_api::time::{Span, Time};
 
+use crate::analysis::templates::template_key;
 use crate::routers;
 
 /// Objects by key, with the indexes that decisions need.
@@ -211,6 +214,19 @@ impl Cache {
         of_kind.flat_map(|(_, rollouts)| rollouts)
     }
 
+    /// The analysis templates that an object refers to, and those that they refer to, as far as they exist.
+    pub fn templates_of(&self, object: &Object) -> BTreeMap<Key, Arc<Object>> {
+        let mut found = BTreeMap::new();
+        let mut waiting = named_templates(object);
+        while let Some(key) = waiting.pop() {
+            if let Some(template) = self.objects.get(&key).filter(|_| !found.contains_key(&key)) {
+                waiting.extend(named_templates(template));
+                found.insert(key, template.clone());
+            }
+        }
+        found
+    }
+
     /// Notes since when it is as it is.
     fn note(&mut self, key: &Key, object: &Object, now: Time) {
         let of_rollout = || object.meta.controller().is_some_and(|owner| &*owner.kind == "Rollout");
@@ -343,6 +359,7 @@ fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
 /// the namespace.
 pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
     let mut keys = named_services(object);
+    keys.extend(named_templates(object));
     let Some(rollout) = object.rollout() else { return keys };
     let spec = rollout.spec.spec();
     if let Some(workload) = &spec.workload_ref {
@@ -355,6 +372,31 @@ pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
         routers::Reads::Controlled(..) => None,
     }));
     keys
+}
+
+/// The analysis templates that a Rollout or a template names in its specification.
+pub fn named_templates(object: &Object) -> Vec<Key> {
+    let namespace = &object.meta.namespace;
+    let keys = |references: &[TemplateRef]| {
+        references.iter().map(|reference| template_key(namespace, reference)).collect::<Vec<_>>()
+    };
+    if let Some(template) = object.analysis_template() {
+        return keys(&template.spec.spec().templates);
+    }
+    let Some(rollout) = object.rollout() else { return Vec::new() };
+    let spec = rollout.spec.spec();
+    let mut asked = Vec::new();
+    if let Some(canary) = spec.canary() {
+        asked.extend(canary.analysis.iter());
+        asked.extend(canary.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Analysis(analysis) => Some(analysis),
+            _ => None,
+        }));
+    }
+    if let Some(blue_green) = spec.blue_green() {
+        asked.extend(blue_green.pre_promotion_analysis.iter().chain(&blue_green.post_promotion_analysis));
+    }
+    asked.into_iter().flat_map(|analysis| keys(&analysis.templates)).collect()
 }
 
 /// The Services that a Rollout names in its specification.

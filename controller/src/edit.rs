@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tidegate_api::object::{Body, Object, OwnerRef, RolloutStatus, Template, Text};
+use tidegate_api::object::{AnalysisRunStatus, Body, Object, OwnerRef, RolloutStatus, Template, Text};
 use tidegate_api::time::Stamp;
 
 /// One field that changes.
@@ -35,6 +35,10 @@ pub enum Edit {
     RestartAt(Stamp),
     /// Merges the difference of two statuses into the status of a Rollout.
     Status(Arc<RolloutStatus>, Arc<RolloutStatus>),
+    /// The same for an AnalysisRun, whose status is a field like any other.
+    RunStatus(Arc<AnalysisRunStatus>, Arc<AnalysisRunStatus>),
+    /// Sets `spec.terminate` of an AnalysisRun.
+    Terminate,
     /// Makes the first document the second. What both have in common stays as it is on the server, so that a field that
     /// came in between survives; a list that differs is replaced whole. Neither version nor identity are changed.
     Document(Arc<Value>, Arc<Value>),
@@ -124,6 +128,21 @@ impl Edit {
                 }
                 _ => return Err(misfit("status")),
             },
+            Edit::RunStatus(from, to) => match &mut object.body {
+                Body::AnalysisRun(body) => {
+                    let mut status = (*body.status).clone();
+                    status.merge(from, to);
+                    *body = body.with_status(status);
+                }
+                _ => return Err(misfit("status")),
+            },
+            Edit::Terminate => match &mut object.body {
+                Body::AnalysisRun(body) => {
+                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    *body = body.with_spec(spec);
+                }
+                _ => return Err(misfit("spec.terminate")),
+            },
             Edit::Document(from, to) => {
                 let mut document = object.to_value();
                 merge(&mut document, &difference(from, to));
@@ -150,6 +169,8 @@ impl Edit {
             Edit::Paused(paused) => patch["spec"]["paused"] = Value::Bool(*paused),
             Edit::RestartAt(at) => patch["spec"]["restartAt"] = Value::from(at.to_string()),
             Edit::Status(from, to) => patch["status"] = Value::Object(from.patch(to)),
+            Edit::RunStatus(from, to) => patch["status"] = Value::Object(from.patch(to)),
+            Edit::Terminate => patch["spec"]["terminate"] = Value::Bool(true),
             Edit::Document(from, to) => merge_into_patch(patch, &difference(from, to)),
         }
     }

@@ -8,6 +8,8 @@ use tidegate_api::spec::WorkloadRef;
 
 use tidegate_api::time::{Span, Time};
 
+use crate::analysis::measure::Exchange;
+use crate::analysis::secrets::SecretData;
 use crate::cache::{Cache, Moments, named_services};
 use crate::routers::{self, Reads};
 use crate::sabotage::Sabotage;
@@ -31,6 +33,12 @@ pub struct RolloutWorld {
     pub routes: BTreeMap<Key, Arc<Object>>,
     /// Since when its Services, routes and ReplicaSets are as they are. Empty without traffic routing.
     pub moments: BTreeMap<Key, Moments>,
+    /// Its analysis runs, by name.
+    pub runs: Vec<Arc<Object>>,
+    /// All runs of its namespace whose names begin as ours would.
+    pub run_names: BTreeMap<Text, Arc<Object>>,
+    /// The analysis templates that it names, and those that they consist of, as far as they exist.
+    pub templates: BTreeMap<Key, Arc<Object>>,
     /// How the operator set routers up.
     pub settings: Arc<routers::Settings>,
 }
@@ -40,6 +48,12 @@ pub struct RolloutWorld {
 pub struct Facts {
     /// Live reads: the object, or that there is none.
     pub live: BTreeMap<Key, Option<Arc<Object>>>,
+    /// Secrets that were asked for, or why one cannot be had.
+    pub secrets: BTreeMap<Key, Result<SecretData, Text>>,
+    /// What was said so far in attempts to measure, by metric.
+    pub exchanges: BTreeMap<Text, Exchange>,
+    /// Writes of this pass that were refused for good, with what was said.
+    pub refused: BTreeMap<Key, Text>,
     /// Pods whose eviction a disruption budget has refused a moment ago.
     pub protected: BTreeSet<Key>,
     /// Kinds that the API server does not serve.
@@ -94,7 +108,24 @@ impl RolloutWorld {
                 carriers.filter_map(|key| Some((key.clone(), cache.moments(&key)?.clone()))).collect()
             }
         };
-        Some(RolloutWorld { rollout, sets, strangers, services, pods, workload, routes, moments, settings })
+        let runs = cache.owned_by(&rollout.meta.uid, Kind::AnalysisRun).cloned().collect();
+        let run_names = cache.named_like(&Kind::AnalysisRun, namespace, &prefix);
+        let run_names = run_names.map(|run| (run.meta.name.clone(), run.clone())).collect();
+        let templates = cache.templates_of(&rollout);
+        Some(RolloutWorld {
+            rollout,
+            sets,
+            strangers,
+            services,
+            pods,
+            workload,
+            routes,
+            moments,
+            runs,
+            run_names,
+            templates,
+            settings,
+        })
     }
 
     /// When an object that carries traffic will have been as it is for so long; nothing when it already has, and for what

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use tidegate_api::object::{Key, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::plan::Notice;
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Reply};
 
 use crate::cluster::actors::hpa::Load;
 use crate::cluster::actors::routers::Kept;
@@ -120,6 +120,7 @@ pub(crate) enum Due {
     Deliver { to: u32, stream: usize, connection: u32, news: News },
     Arrive { from: u32, id: CallId, call: Box<ApiCall>, strike: Option<Strike> },
     Reply { to: u32, id: CallId, answer: Answer },
+    Replied { to: u32, id: CallId, reply: Reply },
     Restart,
     Sync(Key),
     Recount(Key),
@@ -286,6 +287,7 @@ impl World {
             }
             Due::Arrive { from, id, call, strike } => self.arrive((from, id), *call, strike, watch),
             Due::Reply { to, id, answer } => self.reply(to, id, answer, watch),
+            Due::Replied { to, id, reply } => self.replied(to, id, reply, watch),
             Due::Restart => self.restart(watch),
             Due::Sync(key) => self.sync(key, watch),
             Due::Recount(key) => self.recount(&key, watch),

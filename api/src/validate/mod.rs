@@ -6,6 +6,7 @@
 mod among_files;
 mod canary;
 mod field;
+mod metrics;
 mod names;
 mod not_built;
 mod numbers;
@@ -28,6 +29,7 @@ mod warnings;
 use serde_json::Value;
 
 pub use self::among_files::{Find, References, references_among};
+pub use self::metrics::metric_problem;
 pub use self::references::{Lookup, service_problems, workload_refusal};
 
 use self::field::{Field, Findings};

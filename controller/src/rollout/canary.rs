@@ -8,7 +8,8 @@ use super::draft::Draft;
 use super::scale::{Basic, Limits, Split, is_enough};
 use super::set::Set;
 use super::{
-    history, promotion, replicas, restart, role_metadata, routed, services, status, traffic, workload,
+    analysis, history, promotion, replicas, restart, role_metadata, routed, services, status, traffic,
+    workload,
 };
 use crate::plan::Plan;
 use crate::sabotage::Sabotage;
@@ -26,6 +27,9 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
     lead_traffic(&mut draft, spec);
+    if analysis::follow_canary(&mut draft, spec) {
+        return sync(draft, spec);
+    }
     // ARGO: a pause by hand holds an update, not its abort (S13, L5).
     let halted = replicas::is_halted(&draft) && !draft.is_aborted();
     if !halted && !restart::is_counting(&draft) {
@@ -278,6 +282,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return status::persist(draft);
     }
     if !draft.spec.paused
+        && !analysis::holds_steps(&draft)
         && let Some(step) = usize::try_from(index).ok().and_then(|index| spec.steps.get(index))
     {
         match steps::advance(step, &mut draft, spec) {

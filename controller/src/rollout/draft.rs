@@ -44,6 +44,8 @@ pub struct Draft<'a> {
     pub scaled: bool,
     /// What this pass knows and does about traffic.
     pub traffic: super::traffic::Traffic,
+    /// The analysis runs that decide now, once this pass has looked at them.
+    pub runs: Option<super::analysis::Runs>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
     /// Kubernetes events that go out before those of the next write.
@@ -96,6 +98,7 @@ impl<'a> Draft<'a> {
             course: Course::default(),
             scaled: false,
             traffic: super::traffic::Traffic::default(),
+            runs: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             next_notices: Vec::new(),
             status_notices: Vec::new(),

@@ -1,5 +1,6 @@
 //! The Rollout reconciler, readable as the runbook: [`plan`] is the ordered list of phases.
 
+pub mod analysis;
 pub mod blue_green;
 pub mod canary;
 mod claims;

@@ -2,6 +2,7 @@
 
 use tidegate_api::spec::Canary;
 
+use super::analysis;
 use super::draft::Draft;
 use super::scale::is_enough;
 use super::set::{Deadline, Set};
@@ -102,7 +103,8 @@ pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
     if let Some(reason) = fast_rollback_reason(draft) {
         return Some(reason);
     }
-    (!draft.is_aborted()).then(|| "Completed blue-green update".to_owned())
+    (!draft.is_aborted() && analysis::allows_promotion(draft))
+        .then(|| "Completed blue-green update".to_owned())
 }
 
 /// Makes the new version the stable one.

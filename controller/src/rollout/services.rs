@@ -18,6 +18,11 @@ pub fn selected_hash(service: &Object) -> &str {
     service.service().and_then(|body| body.selector.get(HASH_LABEL)).map_or("", |hash| hash)
 }
 
+/// Whether a Service selects the pods of this hash.
+pub fn selects(draft: &Draft<'_>, name: &str, hash: &str) -> bool {
+    draft.services.get(name).is_some_and(|service| selected_hash(service) == hash)
+}
+
 /// Points a Service at the pods of one hash. Nothing to do where it is and is marked as managed.
 pub fn switch(draft: &mut Draft<'_>, name: &str, hash: &str) {
     let Some(service) = draft.services.get(name).cloned() else { return };

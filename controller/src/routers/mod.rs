@@ -210,7 +210,7 @@ impl<'a> View<'a> {
     /// An object that the router named; trouble that names it when it is missing.
     pub fn get(&self, key: &Key) -> Result<&'a Arc<Object>, Trouble> {
         self.objects.get(key).ok_or_else(|| {
-            let what = format!("{} {:?} not found", key.kind.name(), &*key.name);
+            let what = format!("{} {:?} not found", key.kind.resource(), &*key.name);
             let message = match self.unserved.contains(&key.kind) {
                 true => format!("{what}: the API server does not serve {}", key.kind.api_version()),
                 false => what,

@@ -1,5 +1,6 @@
 //! The steps of a canary: one file each, one line to register.
 
+mod analysis;
 mod pause;
 mod set_canary_scale;
 mod set_route;
@@ -26,7 +27,8 @@ pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress 
         StepKind::SetWeight(weight) => set_weight::advance(*weight, draft, canary),
         StepKind::SetCanaryScale(_) => set_canary_scale::advance(draft, canary),
         StepKind::SetHeaderRoute | StepKind::SetMirrorRoute => set_route::advance(draft, canary),
-        StepKind::Experiment | StepKind::Analysis | StepKind::Plugin | StepKind::Empty => {
+        StepKind::Analysis(_) => analysis::advance(draft),
+        StepKind::Experiment | StepKind::Plugin | StepKind::Empty => {
             Progress::Holding("a kind of step that validation refuses".to_owned())
         }
     }
@@ -43,7 +45,7 @@ pub fn text(step: &Step) -> String {
         StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
         StepKind::SetCanaryScale(_) => "setCanaryScale".to_owned(),
         StepKind::Experiment => "experiment".to_owned(),
-        StepKind::Analysis => "analysis".to_owned(),
+        StepKind::Analysis(_) => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {
             format!("setHeaderRoute: {}", step.raw["setHeaderRoute"]["name"].as_str().unwrap_or(""))
         }

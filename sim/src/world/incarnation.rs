@@ -6,7 +6,9 @@ use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, WATCHED, WATCHED_ON_DEMAND};
 use tidegate_controller::plan::{Guard, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
+use tidegate_controller::seams::{
+    Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Question, Reply,
+};
 
 use super::config::Strike;
 use super::observe::{Happened, Observer, Writer, digest, text};
@@ -88,6 +90,7 @@ struct Doors {
     alarm: Option<Time>,
     calls: Vec<(CallId, ApiCall)>,
     watches: Vec<Kind>,
+    questions: Vec<(CallId, Question)>,
 }
 
 impl Cluster for Doors {
@@ -97,6 +100,12 @@ impl Cluster for Doors {
 
     fn watch(&mut self, kind: Kind) {
         self.watches.push(kind);
+    }
+}
+
+impl Metrics for Doors {
+    fn ask(&mut self, id: CallId, question: Question) {
+        self.questions.push((id, question));
     }
 }
 
@@ -308,7 +317,8 @@ impl World {
     fn tell(&mut self, event: Event, watch: &mut dyn Observer) {
         let Some(controller) = &mut self.controller else { return };
         let calls = std::mem::take(&mut self.started);
-        let mut doors = Doors { now: self.now, alarm: None, calls, watches: Vec::new() };
+        let mut doors =
+            Doors { now: self.now, alarm: None, calls, watches: Vec::new(), questions: Vec::new() };
         controller.manager.handle(event, &mut doors);
         // After each event the manager says when it must be woken next. What it said before is void: an alarm that
         // nobody waits for any more would keep the world from coming to rest.
@@ -325,6 +335,11 @@ impl World {
             self.start_call(from, id, call, watch);
         }
         self.started = doors.calls;
+        for (id, _) in doors.questions {
+            let reply = Reply::Failed("no metrics in this world yet".into());
+            let latency = self.dice.calls.within(self.config.call_latency);
+            self.push(Span::millis(latency), Due::Replied { to: from, id, reply });
+        }
     }
 
     pub(super) fn start_call(&mut self, from: u32, id: CallId, call: ApiCall, watch: &mut dyn Observer) {
@@ -472,6 +487,19 @@ impl World {
         self.chain.link(self.now, 8, outcome);
         self.tell(Event::Answered(id, answer.clone()), watch);
         watch.saw(self, &Happened::Answered(id, &answer));
+    }
+
+    pub(super) fn replied(&mut self, to: u32, id: CallId, reply: Reply, watch: &mut dyn Observer) {
+        if self.controller.as_ref().is_none_or(|controller| controller.number != to) {
+            return;
+        }
+        let outcome = match &reply {
+            Reply::Answered(response) => text(&response.text()),
+            Reply::Failed(why) => text(why),
+            Reply::Lost => 1,
+        };
+        self.chain.link(self.now, 9, outcome);
+        self.tell(Event::Replied(id, reply), watch);
     }
 
     fn carry_out(&mut self, id: CallId, call: &ApiCall, watch: &mut dyn Observer) -> Answer {
