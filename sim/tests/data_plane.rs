@@ -50,7 +50,8 @@ fn gateway_route(canary: i64) -> Value {
 fn rollout(status: Value) -> Value {
     let mut all =
         json!({"observedGeneration": "1", "stableRS": "v1", "currentPodHash": "v2", "currentStepIndex": 1});
-    all.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+    let more = status.as_object().expect("a mapping").clone();
+    all.as_object_mut().expect("a mapping").extend(more);
     json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
         "metadata": {"name": "web", "uid": "web", "generation": 1},
         "spec": {"replicas": 10, "selector": {"matchLabels": {"app": "web"}},

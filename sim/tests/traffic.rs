@@ -136,3 +136,41 @@ fn three_proxies_with_lags_of_their_own_lose_no_request() {
         &format!("ends: Healthy, {NOTHING_LOST}"),
     );
 }
+
+#[test]
+fn a_kind_that_is_served_later_is_found() {
+    let (routing, objects) = ISTIO;
+    let world = ", routers: {unserved: [VirtualService]}";
+    let outcome = story(routing, objects, world, "- {at: 60s, serve: VirtualService}", "ends: Healthy");
+    assert_eq!(outcome.failures, [], "{}", outcome.trace());
+}
+
+#[test]
+fn weights_that_are_put_back_are_written_again() {
+    let mut problems = Vec::new();
+    for (name, kind) in [("istio", "VirtualService"), ("traefik", "TraefikService"), ("gateway", "HTTPRoute")] {
+        let (_, (routing, objects)) = ROUTERS.iter().find(|(known, _)| *known == name).expect("it is known");
+        let put_back = format!("- {{at: 1s, fault: {{put_back: {{kind: {kind}, name: web, times: 2}}}}}}");
+        let outcome = story(routing, objects, "", &put_back, &format!("ends: Healthy, {NOTHING_LOST}"));
+        check(name, &outcome, &mut problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// A proxy without a controller keeps what it has, longer than any controller without evidence waits. That nobody is
+/// blamed for it does not make it unfelt.
+#[test]
+fn an_outage_of_a_router_is_felt_and_blamed_on_nobody() {
+    let mut problems = Vec::new();
+    for (name, (routing, objects)) in ROUTERS {
+        let outage = format!(
+            "- {{once: {{rollout: web, step: 3}}, after: 5s, fault: {{router_outage: {{router: {name}, for: 30s}}}}}}\n- {{after: 1s, abort: web}}"
+        );
+        let outcome = story(routing, objects, "", &outage, "ends: Degraded");
+        check(name, &outcome, &mut problems);
+        let lasting = outcome.meter().total(None).share("web:v2").0;
+        // Sixty percent of the users for the thirty seconds after the abort too.
+        assert!(lasting > 2_500, "{name}: {lasting}\n{}", outcome.trace());
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
