@@ -391,8 +391,8 @@ fn what_is_not_served_cannot_be_written() {
     let mut hand = Hand::new(5, 0);
     let kind = Kind::new("networking.istio.io/v1alpha3", "VirtualService");
     assert!(hand.world.serves(&kind));
-    hand.world.serve("VirtualService", false);
+    hand.world.serve("VirtualService", false, &mut hand.watch);
     assert!(!hand.world.serves(&kind));
-    hand.world.serve("VirtualService", true);
+    hand.world.serve("VirtualService", true, &mut hand.watch);
     assert!(hand.world.serves(&kind));
 }
