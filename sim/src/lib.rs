@@ -15,4 +15,5 @@ pub mod scenario;
 pub mod swarm;
 pub mod sweep;
 pub mod trace;
+pub mod traffic;
 pub mod world;

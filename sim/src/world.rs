@@ -342,6 +342,16 @@ impl World {
         None
     }
 
+    /// Changes what users do, or what versions do to them; whoever counts is told.
+    pub fn turn(&mut self, watch: &mut dyn Observer, change: impl FnOnce(&mut WorldConfig)) {
+        change(self.config_mut());
+        if self.config.traffic.is_some() {
+            self.switch_data_plane_on();
+        }
+        self.wake_scalers();
+        watch.saw(self, &Happened::Turned);
+    }
+
     /// What the proxies serve by.
     pub fn data_plane(&self) -> &DataPlane {
         &self.plane

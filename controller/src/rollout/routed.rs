@@ -164,7 +164,8 @@ fn resize_aborted(draft: &mut Draft<'_>, spec: &Canary, index: usize, delay: i64
         Deadline::None => {
             replicas::note_desired(draft, index);
             let stable = draft.stable_set().map_or(0, Set::available);
-            if draft.sets[index].wished() > 0 && stable >= draft.n() && is_left(draft, spec, index) {
+            if draft.sets[index].wished() > 0 && stable >= draft.n() && is_abandoned(draft) {
+                let delay = delay + until_in_force(draft);
                 replicas::set_deadline(draft, index, delay);
             }
             false
@@ -187,9 +188,14 @@ fn bounded(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64
     size.max(fewest(draft, spec, index)).min(wished)
 }
 
-/// Whether nothing flows to a ReplicaSet any more, in the data plane too.
-fn is_left(draft: &Draft<'_>, spec: &Canary, index: usize) -> bool {
-    draft.traffic.is_in_force && fewest(draft, spec, index) == 0
+/// Whether all routers were told to send nothing to the canary.
+fn is_abandoned(draft: &Draft<'_>) -> bool {
+    draft.traffic.weight.unwrap_or(0) == 0 && draft.traffic.trouble.is_none()
+}
+
+/// Seconds until what was asked of routers is in force: a delay begins when the last request has been led away (S7).
+fn until_in_force(draft: &Draft<'_>) -> i64 {
+    if draft.traffic.is_in_force { 0 } else { draft.world.settings.propagation.whole_seconds_up() }
 }
 
 /// The fewest pods that a ReplicaSet must keep for what may flow to it.
@@ -267,24 +273,24 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
         if is_referenced(draft, spec, index) {
             continue;
         }
-        if !draft.traffic.is_in_force {
-            draft.because(Reason::WaitingFor(
-                format!("traffic to have left before {} goes", draft.sets[index].name()).into(),
-            ));
-            continue;
-        }
         let set = draft.sets[index].clone();
         if room <= 0 && set.available() > 0 {
             draft.because(Reason::WaitingFor("available pods before older revisions shrink".into()));
             continue;
         }
         let has_deadline = set.deadline() != Deadline::None;
+        let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
         let size = if spec.dynamic_stable_scale || !(draft.is_fully_promoted() || has_deadline) {
             0
         } else {
             let limit = spec.scale_down_delay_revision_limit;
             replicas::delayed_size(draft, index, delay, limit, set.wished(), &mut counted)
         };
+        if size < set.wished() && !draft.traffic.is_in_force {
+            let what = format!("traffic to have left before {} goes", set.name());
+            draft.because(Reason::WaitingFor(what.into()));
+            continue;
+        }
         if draft.scale(index, size, false, "its version is no longer used") {
             room -= set.available();
         }

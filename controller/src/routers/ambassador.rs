@@ -293,11 +293,14 @@ mod tests {
     #[test]
     fn all_missing_mappings_are_told() {
         let one = stage_of(json!(["a"]), &[]).route(&split(5)).unwrap_err();
-        assert_eq!(&*one.message, "Mapping \"a\" not found");
+        assert_eq!(&*one.message, "mappings.getambassador.io \"a\" not found");
         assert!(one.is_missing);
         assert_eq!(&*one.event.unwrap().0, "AmbassadorMappingNotFound");
         let two = stage_of(json!(["a", "b"]), &[]).route(&split(5)).unwrap_err();
-        assert_eq!(&*two.message, "2 errors found: [Mapping \"a\" not found][Mapping \"b\" not found]");
+        assert_eq!(
+            &*two.message,
+            "2 errors found: [mappings.getambassador.io \"a\" not found][mappings.getambassador.io \"b\" not found]"
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod document;
 mod gateway_api;
 mod istio;
 mod nginx;
+mod orphans;
 mod settings;
 mod smi;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod stage;
 mod testing;
 mod traefik;
 
+pub use orphans::plan_clean_up;
 pub use settings::Settings;
 
 /// Every router, by the key under `trafficRouting` (or under its `plugins`).
@@ -210,7 +212,7 @@ impl<'a> View<'a> {
     /// An object that the router named; trouble that names it when it is missing.
     pub fn get(&self, key: &Key) -> Result<&'a Arc<Object>, Trouble> {
         self.objects.get(key).ok_or_else(|| {
-            let what = format!("{} {:?} not found", key.kind.name(), &*key.name);
+            let what = format!("{} {:?} not found", key.kind.resource(), &*key.name);
             let message = match self.unserved.contains(&key.kind) {
                 true => format!("{what}: the API server does not serve {}", key.kind.api_version()),
                 false => what,

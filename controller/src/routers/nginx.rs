@@ -20,7 +20,8 @@ pub struct Nginx;
 const DEFAULT_PREFIX: &str = "nginx.ingress.kubernetes.io";
 const CLASS: &str = "kubernetes.io/ingress.class";
 /// Annotation of a canary Ingress: the annotations that were made from the Rollout's and the stable Ingress's, as a
-/// list. The three that every canary Ingress has are left out under the usual prefix.
+/// list. Left out are the class and, under the usual prefix, the three that say what a canary Ingress is: most
+/// Ingresses need no note.
 const OWN_ANNOTATIONS: &str = "rollouts.argoproj.io/managed-canary-annotations";
 
 impl Router for Nginx {
@@ -49,6 +50,11 @@ impl Router for Nginx {
             changes.extend(with_weight_zero(old));
         }
         Ok(changes)
+    }
+
+    /// ingress-nginx answers 503 without endpoints of the stable Service, also where all weight is on the canary (Q22).
+    fn needs_a_stable_pod(&self) -> bool {
+        true
     }
 
     // ARGO: the reference leaves the canary Ingress of a stable Ingress that is no longer named, with its last weight
@@ -225,8 +231,11 @@ fn own_annotations(
     own
 }
 
-fn fixed_annotations() -> [String; 3] {
-    ["canary", "canary-weight", "canary-weight-total"].map(|name| format!("{DEFAULT_PREFIX}/{name}"))
+/// Annotations that are always ours.
+fn fixed_annotations() -> [String; 4] {
+    let [canary, weight, total] =
+        ["canary", "canary-weight", "canary-weight-total"].map(|name| format!("{DEFAULT_PREFIX}/{name}"));
+    [CLASS.to_owned(), canary, weight, total]
 }
 
 /// Sets our annotations and removes those of ours that are no longer wanted. Others stay.
@@ -234,13 +243,14 @@ fn fixed_annotations() -> [String; 3] {
 fn put_annotations(document: &mut Value, own: &BTreeMap<String, String>) {
     let noted = annotation(document, OWN_ANNOTATIONS).and_then(|noted| serde_json::from_str(noted).ok());
     let noted: Vec<String> = noted.unwrap_or_default();
-    for former in noted.iter().chain(&fixed_annotations()).filter(|key| !own.contains_key(*key)) {
+    let fixed = fixed_annotations();
+    for former in noted.iter().chain(&fixed).filter(|key| !own.contains_key(*key)) {
         annotate(document, former, None);
     }
     for (key, value) in own {
         annotate(document, key, Some(value));
     }
-    let to_note: Vec<&String> = own.keys().filter(|key| !fixed_annotations().contains(key)).collect();
+    let to_note: Vec<&String> = own.keys().filter(|key| !fixed.contains(key)).collect();
     let note = (!to_note.is_empty()).then(|| json!(to_note).to_string());
     annotate(document, OWN_ANNOTATIONS, note.as_deref());
 }

@@ -138,7 +138,7 @@ mod tests {
         stage.objects.clear();
         let trouble = stage.route(&split(30)).unwrap_err();
         assert!(trouble.is_missing);
-        assert_eq!(&*trouble.message, "TraefikService \"main\" not found");
+        assert_eq!(&*trouble.message, "traefikservices.traefik.io \"main\" not found");
     }
 
     #[test]

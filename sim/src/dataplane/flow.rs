@@ -15,11 +15,11 @@ pub const WHOLE: i64 = 1_000_000_000;
 /// Where the requests for one Rollout go, in parts of [`WHOLE`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Flow {
-    /// To pods that answer, by name.
-    pub pods: BTreeMap<Text, i64>,
+    /// To pods that answer, by name, each with the hash of its template.
+    pub pods: BTreeMap<Text, (Text, i64)>,
     /// The same by hash of the pod template.
     pub versions: BTreeMap<Text, i64>,
-    /// To pods that are gone or cannot answer, though they are still listed; by hash, where it is known.
+    /// To pods that are gone or cannot answer, though they are still listed.
     pub failing: i64,
     /// To nobody, because there is no endpoint.
     pub nowhere: i64,
@@ -126,8 +126,8 @@ impl Flow {
                 None => self.failing += one,
                 Some(found) => {
                     let hash = found.meta.labels.get(HASH_LABEL).cloned().unwrap_or_default();
-                    *self.versions.entry(hash).or_default() += one;
-                    *self.pods.entry(found.meta.name.clone()).or_default() += one;
+                    *self.versions.entry(hash.clone()).or_default() += one;
+                    self.pods.entry(found.meta.name.clone()).or_insert((hash, 0)).1 += one;
                 }
             }
         }

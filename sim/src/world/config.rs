@@ -97,8 +97,10 @@ impl Default for RouterModel {
 /// The users of every Rollout.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrafficModel {
-    /// Requests a second.
-    pub rps: i64,
+    /// Requests a second, from so long after the beginning on.
+    pub rps: Vec<(Span, i64)>,
+    /// When the first of these begins: the beginning of the story.
+    pub since: Time,
     /// How long a session lasts where a router keeps users where they are.
     pub sessions: Span,
     /// Requests of a thousand that carry what header routes ask for.
@@ -109,7 +111,13 @@ pub struct TrafficModel {
 
 impl Default for TrafficModel {
     fn default() -> TrafficModel {
-        TrafficModel { rps: 100, sessions: Span::seconds(300), matching: 0, services: BTreeMap::new() }
+        TrafficModel {
+            rps: vec![(Span::ZERO, 100)],
+            since: Time::default(),
+            sessions: Span::seconds(300),
+            matching: 0,
+            services: BTreeMap::new(),
+        }
     }
 }
 

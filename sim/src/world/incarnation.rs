@@ -60,7 +60,7 @@ impl Stream {
 
 impl Incarnation {
     fn stream_of(&self, kind: &Kind) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.kind == *kind)
+        self.streams.iter().position(|stream| kind.covers(&stream.kind))
     }
 }
 
@@ -70,6 +70,7 @@ pub(crate) enum News {
     Changed(Arc<Object>),
     Gone(Arc<Object>),
     All(Vec<Arc<Object>>),
+    Unserved,
 }
 
 /// How many calls the controller has started so far, over all its lives.
@@ -233,7 +234,10 @@ impl World {
     fn lag_of(&self, stream: usize) -> (i64, i64) {
         let config = &self.config;
         let kind = self.controller.as_ref().and_then(|controller| controller.streams.get(stream));
-        *kind.and_then(|stream| config.watch_lag_of.get(&stream.kind)).unwrap_or(&config.watch_lag)
+        let special = kind.and_then(|stream| {
+            config.watch_lag_of.iter().find(|(kind, _)| kind.covers(&stream.kind)).map(|(_, lag)| *lag)
+        });
+        special.unwrap_or(config.watch_lag)
     }
 
     pub(super) fn list(&mut self, to: u32, stream: usize, connection: u32) {
@@ -246,8 +250,16 @@ impl World {
             self.dice.watch.within(self.lag_of(stream));
             return;
         }
-        line.open = true;
         let kind = line.kind.clone();
+        if !self.serves(&kind) {
+            self.deliver_later(stream, News::Unserved);
+            if let Some(from) = self.config.routers.unserved.get(kind.name()).copied().flatten() {
+                self.push_at(from.plus(Span::seconds(1)), Due::List { to, stream, connection });
+            }
+            return;
+        }
+        let Some(controller) = &mut self.controller else { return };
+        controller.streams[stream].open = true;
         let all = self.store.of_kind(&kind).cloned().collect();
         self.deliver_later(stream, News::All(all));
     }
@@ -272,6 +284,12 @@ impl World {
                 self.chain.link(self.now, 4, digest(&object));
                 self.tell(Event::Gone(object.clone()), watch);
                 watch.saw(self, &Happened::Delivered { object: &object, gone: true });
+            }
+            News::Unserved => {
+                let kind = kind_of(controller, stream);
+                self.chain.link(self.now, 10, text(kind.name()));
+                self.tell(Event::Unserved(kind.clone()), watch);
+                watch.saw(self, &Happened::Listed(&kind));
             }
             News::All(objects) => {
                 let kind = &kind_of(controller, stream);
@@ -390,7 +408,7 @@ impl World {
         let waiting = &mut self.config_mut().interventions.on_next;
         let mut found = None;
         for (at, next) in waiting.iter_mut().enumerate() {
-            let is_meant = next.kind.as_ref().is_none_or(|kind| *kind == key.kind);
+            let is_meant = next.kind.as_ref().is_none_or(|kind| kind.covers(&key.kind));
             if !is_meant || (next.of_status && !of_status) {
                 continue;
             }

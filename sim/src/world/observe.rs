@@ -122,8 +122,6 @@ pub enum Happened<'a> {
     Listed(&'a Kind),
     /// Proxies took an object over: a route, or the endpoints of a Service.
     Applied(&'a Key),
-    /// How the world behaves is about to change: what was so until now counts as it was.
-    Turns,
     /// How the world behaves has changed.
     Turned,
     /// The controller's alarm rang.

@@ -52,8 +52,14 @@ pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
     for name in services_of(draft, spec, Side::Stable) {
         point(draft, spec, &name, draft.stable, parts - least, true);
     }
-    if let Some(name) = paired(draft, spec, Side::Canary).filter(|_| !draft.is_fully_promoted()) {
-        point(draft, spec, &name, draft.new, most, false);
+    if let Some(name) = paired(draft, spec, Side::Canary) {
+        // ARGO: the reference leaves the idle Service of the pair on the old pods when it takes them away (S8, Q35); here it
+        // follows the stable version once nothing flows through it.
+        match draft.is_fully_promoted() {
+            true if most > 0 || !draft.traffic.is_in_force => {}
+            true => point(draft, spec, &name, draft.stable, most, true),
+            false => point(draft, spec, &name, draft.new, most, false),
+        }
     }
     // ARGO: the reference points it at the canary and back at the stable pods in every pass of an abort (Q4, Q14).
     let target = match draft.is_aborted() {

@@ -30,7 +30,7 @@ use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
-pub use status::note_trouble;
+pub use status::{TROUBLE, note_trouble};
 
 /// What a pass knows about traffic, and what it did about it.
 #[derive(Clone, Debug, Default)]

@@ -500,7 +500,7 @@ fn vectors_105_and_106_nothing_is_done_by_halves() {
     let objects = ["vs", "third"].map(|name| virtual_service(name, json!({"http": [route("")]})));
     let mut stage = stage(several, &[], &objects);
     let missing = stage.route(&split(10)).unwrap_err();
-    assert_eq!(missing.to_string(), "VirtualService \"gone\" not found");
+    assert_eq!(missing.to_string(), "virtualservices.networking.istio.io \"gone\" not found");
     assert_eq!(
         missing.event,
         Some(("VirtualServiceNotFound".into(), "VirtualService `gone` not found".into()))

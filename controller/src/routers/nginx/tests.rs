@@ -178,8 +178,10 @@ fn v34_canary_is_set_and_foreign_keys_are_kept() {
     let mut canary = stage.document("Ingress", "web-main-canary");
     canary["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary"] = json!("false");
     canary["metadata"]["annotations"]["foreign"] = json!("v");
+    canary["spec"]["defaultBackend"] = json!({"service": {"name": "canary"}});
     stage.put(canary);
     stage.carry_out(&split(15));
+    assert_eq!(stage.document("Ingress", "web-main-canary")["spec"].get("defaultBackend"), None);
     assert_eq!(annotations(&stage)["nginx.ingress.kubernetes.io/canary"], "true");
     assert_eq!(annotations(&stage)["foreign"], "v");
 }

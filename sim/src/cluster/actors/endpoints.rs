@@ -112,6 +112,7 @@ impl World {
         };
         if told(before.as_ref()) != told(after) {
             self.link_applied(service, 0);
+            self.wake_scalers();
             watch.saw(self, &Happened::Applied(service));
         }
     }
