@@ -118,7 +118,8 @@ pub const VECTORS: &[Vector] = &[
         let mut deleted = moment.pass().deleted;
         deleted.sort();
         assert_eq!(deleted, ["failed-0", "successful-0"]);
-        let mut none = moment.spec(json!({"analysis": {"successfulRunHistoryLimit": 0, "unsuccessfulRunHistoryLimit": 0}}));
+        let mut none = moment
+            .spec(json!({"analysis": {"successfulRunHistoryLimit": 0, "unsuccessfulRunHistoryLimit": 0}}));
         assert_eq!(none.pass().deleted.len(), 10);
     }),
     vector("AX12", "runs of a version that is gone go with it", || {
@@ -202,19 +203,23 @@ pub const VECTORS: &[Vector] = &[
         assert_eq!(moment.stored()["canary"], json!({}));
         assert_eq!(moment.stored()["currentStepIndex"], 1);
     }),
-    vector("AX6/success", "a step goes on when its run succeeds, and only with a run of its own version", || {
-        let mut moment = step("Successful", json!({}));
-        moment.pass();
-        assert_eq!(moment.stored()["currentStepIndex"], 1);
-        assert_eq!(moment.stored()["canary"], json!({}), "its run is history");
-        let mut other = step("Successful", json!({}));
-        other.edit("web-v2-2-0", json!({"metadata": {"labels": {"rollouts-pod-template-hash": "v1"}}}));
-        other.pass();
-        assert_eq!(other.stored()["currentStepIndex"], 0);
-        let mut running = step("Running", json!({}));
-        running.pass();
-        assert_eq!(running.stored()["currentStepIndex"], 0);
-    }),
+    vector(
+        "AX6/success",
+        "a step goes on when its run succeeds, and only with a run of its own version",
+        || {
+            let mut moment = step("Successful", json!({}));
+            moment.pass();
+            assert_eq!(moment.stored()["currentStepIndex"], 1);
+            assert_eq!(moment.stored()["canary"], json!({}), "its run is history");
+            let mut other = step("Successful", json!({}));
+            other.edit("web-v2-2-0", json!({"metadata": {"labels": {"rollouts-pod-template-hash": "v1"}}}));
+            other.pass();
+            assert_eq!(other.stored()["currentStepIndex"], 0);
+            let mut running = step("Running", json!({}));
+            running.pass();
+            assert_eq!(running.stored()["currentStepIndex"], 0);
+        },
+    ),
     vector("AX5/resume", "who resumes after inconclusive evidence asks again, once", || {
         let mut moment = step("Inconclusive", json!({})).status(json!({"controllerPause": true}));
         assert_eq!(created(&mut moment), ["web-v2-2-0.1"]);
@@ -245,27 +250,32 @@ pub const VECTORS: &[Vector] = &[
         assert_eq!(moment.object("web-v2-2-0").unwrap()["spec"]["terminate"], true);
         assert_eq!(moment.stored()["canary"], json!({}));
     }),
-    vector("X23/references", "templates that contradict each other are told before anything depends on them", || {
-        let problem = |template: Value, asked: Value| {
-            let mut moment = Moment::canary(2, json!({"steps": [{"analysis": asked}]}))
-                .update("v1", "2/2", "v2", "1/1")
-                .with(template_of(template));
-            moment.pass();
-            let message = moment.condition("InvalidSpec")["message"].as_str().unwrap_or("").to_owned();
-            message.rsplit_once("[t]\": ").map(|(_, detail)| detail.to_owned()).unwrap_or(message)
-        };
-        let bare = json!({"templates": [{"templateName": "t"}]});
-        let metric = json!({"name": "m", "provider": {"job": {}}});
-        let unset = json!({"metrics": [metric], "args": [{"name": "x"}]});
-        assert_eq!(problem(unset, bare.clone()), "args.x was not resolved");
-        let endless = json!({"metrics": [{"name": "m", "interval": "5s", "provider": {"job": {}}}]});
-        let text = "AnalysisTemplate t has metric m which runs indefinitely. Invalid value for count: nil";
-        assert_eq!(problem(endless, bare.clone()), text);
-        let unknown = json!({"metrics": [{"name": "{{args.y}}", "provider": {"job": {}}}]});
-        assert_eq!(problem(unknown, bare.clone()), "AnalysisTemplate t: failed to resolve {{args.y}}");
-        let twice = json!({"metrics": [metric, metric]});
-        assert_eq!(problem(twice, bare), "two metrics have the same name 'm'");
-    }),
+    vector(
+        "X23/references",
+        "templates that contradict each other are told before anything depends on them",
+        || {
+            let problem = |template: Value, asked: Value| {
+                let mut moment = Moment::canary(2, json!({"steps": [{"analysis": asked}]}))
+                    .update("v1", "2/2", "v2", "1/1")
+                    .with(template_of(template));
+                moment.pass();
+                let message = moment.condition("InvalidSpec")["message"].as_str().unwrap_or("").to_owned();
+                message.rsplit_once("[t]\": ").map(|(_, detail)| detail.to_owned()).unwrap_or(message)
+            };
+            let bare = json!({"templates": [{"templateName": "t"}]});
+            let metric = json!({"name": "m", "provider": {"job": {}}});
+            let unset = json!({"metrics": [metric], "args": [{"name": "x"}]});
+            assert_eq!(problem(unset, bare.clone()), "args.x was not resolved");
+            let endless = json!({"metrics": [{"name": "m", "interval": "5s", "provider": {"job": {}}}]});
+            let text =
+                "AnalysisTemplate t has metric m which runs indefinitely. Invalid value for count: nil";
+            assert_eq!(problem(endless, bare.clone()), text);
+            let unknown = json!({"metrics": [{"name": "{{args.y}}", "provider": {"job": {}}}]});
+            assert_eq!(problem(unknown, bare.clone()), "AnalysisTemplate t: failed to resolve {{args.y}}");
+            let twice = json!({"metrics": [metric, metric]});
+            assert_eq!(problem(twice, bare), "two metrics have the same name 'm'");
+        },
+    ),
 ];
 
 fn none() -> Vec<String> {
@@ -296,7 +306,9 @@ fn canary(strategy: Value) -> Moment {
 
 /// The status is about these steps.
 fn steps_known(moment: Moment, steps: &Value) -> Moment {
-    moment.status(json!({"currentStepHash": tidegate_api::schema::steps_hash(Some(steps)), "currentStepIndex": 0}))
+    moment.status(
+        json!({"currentStepHash": tidegate_api::schema::steps_hash(Some(steps)), "currentStepIndex": 0}),
+    )
 }
 
 /// A run of the Rollout about its version `v2`.
