@@ -12,7 +12,7 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
-mod alb;
+pub mod alb;
 mod ambassador;
 mod apisix;
 mod app_mesh;
