@@ -12,6 +12,9 @@ use tidegate_api::duration::GoDuration;
 use tidegate_api::time::Span;
 use tidegate_controller::lease::Timing;
 use tidegate_live::admin;
+use tidegate_live::outside;
+use tidegate_live::outside::addresses::Allowed;
+use tidegate_live::outside::aws::AwsSettings;
 use tidegate_live::process::{self, Election, Options};
 use tidegate_live::telemetry::{self, Format};
 
@@ -279,6 +282,9 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     nginx_ingress_classes: Vec<String>,
+    /// Addresses, networks or `all`: what metrics may be asked of although it is loopback, link-local or a cloud's metadata
+    #[arg(long, default_value = "", value_name = "NETWORKS", hide_default_value = true)]
+    allow_metric_addresses: String,
     /// Waits for notifications
     #[arg(long = "self-service-notification-enabled", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true, help_heading = "Accepted, without effect")]
     self_service_notification_enabled: bool,
@@ -335,6 +341,11 @@ impl Controller {
             health_port: self.health_port,
             metrics_port: self.metrics_port,
             profile_address: self.profile_address()?,
+            outside: outside::Settings {
+                allowed: Allowed::parse(&self.allow_metric_addresses)
+                    .map_err(|why| format!("--allow-metric-addresses: {why}"))?,
+                aws: AwsSettings::read(&|name| surroundings.variable(name)),
+            },
         })
     }
 

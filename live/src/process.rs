@@ -18,6 +18,7 @@ use crate::driver;
 use crate::election::Candidate;
 use crate::fence::Fence;
 use crate::metrics::Metrics;
+use crate::outside::{self, Carrier};
 use crate::recorder::Mailbox;
 use crate::watches::Scope;
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub health_port: u16,
     /// Port of the metrics; 0 for any.
     pub metrics_port: u16,
+    /// How questions to metric providers are carried.
+    pub outside: outside::Settings,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
 }
@@ -93,6 +96,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
         lanes: Rc::new(Semaphore::new(options.lanes.max(1))),
         fence: if options.election.is_some() { Fence::closed() } else { Fence::open() },
         clock,
+        carrier: Carrier::new(options.outside.clone(), clock),
     };
     let mut candidate = options.election.map(|election| {
         let name = match &options.instance_id {
