@@ -12,6 +12,7 @@ use crate::analysis::RolloutAnalysis;
 use crate::object::{Selector, Strings, Template, Text};
 use crate::problem::Problem;
 use crate::time::Stamp;
+use crate::traffic::{CanaryScale, PingPong, TrafficRouting};
 
 /// A specification, verbatim; what it means is worked out once, on demand.
 #[derive(Debug)]
@@ -161,12 +162,12 @@ pub struct Canary {
     pub min_pods_per_replica_set: Option<i64>,
     /// `replicaProgressThreshold`.
     pub threshold: Option<Threshold>,
-    /// Whether `trafficRouting` is there.
-    pub traffic_routing: Option<Arc<Value>>,
+    /// `trafficRouting`.
+    pub traffic_routing: Option<TrafficRouting>,
     /// `analysis`: what is asked while the update goes on.
     pub analysis: Option<Arc<RolloutAnalysis>>,
-    /// `pingPong`, verbatim.
-    pub ping_pong: Option<Arc<Value>>,
+    /// `pingPong`.
+    pub ping_pong: Option<PingPong>,
 }
 
 /// `strategy.blueGreen`.
@@ -220,7 +221,7 @@ pub enum StepKind {
     /// Wait.
     Pause(Pause),
     /// Give the canary a size of its own.
-    SetCanaryScale,
+    SetCanaryScale(CanaryScale),
     /// Send so many parts of the traffic to the canary.
     SetWeight(i64),
     /// Run an experiment.

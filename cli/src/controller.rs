@@ -1,6 +1,7 @@
 //! `tidegate controller`: runs Rollouts on a cluster. The flags are the reference's, with its rules, so that the arguments
 //! of existing deployments go on working (operations.md 1.1).
 
+mod routing;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,9 @@ pub struct Controller {
     /// Requests under way at the same time. There are no threads: passes wait for requests, not for each other
     #[arg(long, default_value_t = 10, value_name = "N", allow_negative_numbers = true)]
     rollout_threads: i64,
+    /// Addresses, networks or `all`: what metrics may be asked of although it is loopback, link-local or the metadata of a cloud
+    #[arg(long, default_value = "", value_name = "NETWORKS", hide_default_value = true)]
+    allow_metric_addresses: String,
     /// Run only these controllers. The reference knows `analysis`; AnalysisRuns are not built yet, so that is an error
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     controllers: Vec<String>,
@@ -118,6 +122,8 @@ pub struct Controller {
     )]
     retry_period: GoDuration,
     #[command(flatten)]
+    routing: routing::Routing,
+    #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
     idle: Idle,
@@ -163,7 +169,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     service_threads: i64,
-    /// Waits for traffic routing
+    /// Needless: Ingresses are looked at by the passes of their Rollouts
     #[arg(
         long = "ingress-threads",
         default_value_t = 10,
@@ -190,66 +196,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     ephemeral_metadata_update_pod_retries: i64,
-    /// Waits for traffic routing
-    #[arg(
-        long = "aws-target-group-binding-api-version",
-        default_value = "elbv2.k8s.aws/v1beta1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    aws_target_group_binding_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "alb-tag-key-resource-id",
-        default_value = "ingress.k8s.aws/resource",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    alb_tag_key_resource_id: String,
-    /// Waits for traffic routing; `--alb-verify-weight` is its deprecated name
-    #[arg(long = "aws-verify-target-group", alias = "alb-verify-weight", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true, help_heading = "Accepted, without effect")]
-    aws_verify_target_group: bool,
-    /// Waits for traffic routing
-    #[arg(
-        long = "istio-api-version",
-        default_value = "v1alpha3",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    istio_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "ambassador-api-version",
-        default_value = "getambassador.io/v2",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    ambassador_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traffic-split-api-version",
-        default_value = "v1alpha1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traffic_split_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traefik-api-group",
-        default_value = "traefik.io",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traefik_api_group: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traefik-api-version",
-        default_value = "traefik.io/v1alpha1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traefik_api_version: String,
-    /// Waits for traffic routing
+    /// Needless: App Mesh has ended, and a Rollout that names it is refused
     #[arg(
         long = "appmesh-crd-version",
         default_value = "v1beta2",
@@ -257,7 +204,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     appmesh_crd_version: String,
-    /// Waits for traffic routing
+    /// Needless: Ingresses are networking.k8s.io/v1 in every supported Kubernetes
     #[arg(
         long = "ingress-api-version",
         default_value = "",
@@ -266,25 +213,6 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     ingress_api_version: String,
-    /// Waits for traffic routing; may be repeated
-    #[arg(
-        long = "alb-ingress-classes",
-        default_value = "alb",
-        value_name = "CLASS",
-        help_heading = "Accepted, without effect"
-    )]
-    alb_ingress_classes: Vec<String>,
-    /// Waits for traffic routing; may be repeated
-    #[arg(
-        long = "nginx-ingress-classes",
-        default_value = "nginx",
-        value_name = "CLASS",
-        help_heading = "Accepted, without effect"
-    )]
-    nginx_ingress_classes: Vec<String>,
-    /// Addresses, networks or `all`: what metrics may be asked of although it is loopback, link-local or a cloud's metadata
-    #[arg(long, default_value = "", value_name = "NETWORKS", hide_default_value = true)]
-    allow_metric_addresses: String,
     /// Waits for notifications
     #[arg(long = "self-service-notification-enabled", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true, help_heading = "Accepted, without effect")]
     self_service_notification_enabled: bool,
@@ -346,6 +274,16 @@ impl Controller {
                     .map_err(|why| format!("--allow-metric-addresses: {why}"))?,
                 aws: AwsSettings::read(&|name| surroundings.variable(name)),
             },
+            job_namespace: surroundings
+                .variable("ARGO_ROLLOUTS_ANALYSIS_JOB_NAMESPACE")
+                .filter(|name| !name.is_empty())
+                .map(|name| name.as_str().into()),
+            surroundings: tidegate_controller::providers::Surroundings::read(
+                &surroundings.namespace,
+                env!("CARGO_PKG_VERSION"),
+                &|name| surroundings.variable(name),
+            ),
+            routers: self.routing.settings()?,
         })
     }
 

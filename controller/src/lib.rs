@@ -17,6 +17,7 @@ pub mod plan;
 pub mod providers;
 pub mod question;
 pub mod rollout;
+pub mod routers;
 pub mod sabotage;
 pub mod seams;
 pub mod steps;

@@ -7,6 +7,7 @@ use tidegate_api::object::{Key, Object, Text};
 use tidegate_api::time::Time;
 
 use crate::edit::Edit;
+use crate::question::Question;
 
 /// Everything one pass decided. Carrying it out twice is the same as carrying it out once.
 #[must_use]
@@ -105,10 +106,12 @@ impl Wake {
 }
 
 /// A fact from outside that a decision cannot do without.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Need {
     /// The object as the API server has it now.
     Live(Key),
+    /// The reply to a question, asked for this metric of an analysis run. All of them are asked together.
+    Reply(Text, Box<Question>),
 }
 
 /// Something worth telling people: becomes a Kubernetes event.

@@ -79,6 +79,9 @@ pub enum Event {
     /// A list of a kind is complete: every object of that kind that is not among these keys is gone.
     /// Nothing is decided before each kind that it could depend on was listed once.
     Listed(Kind, BTreeSet<Key>),
+    /// The API server does not serve a kind that was asked for with [`Cluster::watch`]. Should it do so later, a list
+    /// follows.
+    Unserved(Kind),
     /// A call has an outcome.
     Answered(CallId, Answer),
     /// A question has a reply.

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::providers::Surroundings;
+use tidegate_controller::routers;
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, NoServer, Role};
@@ -46,10 +49,16 @@ pub struct Options {
     pub health_port: u16,
     /// Port of the metrics; 0 for any.
     pub metrics_port: u16,
+    /// What the operator set for metric providers.
+    pub surroundings: Surroundings,
+    /// Where Jobs of analysis runs are made; in the namespace of the run without one.
+    pub job_namespace: Option<Text>,
     /// How questions to metric providers are carried.
     pub outside: outside::Settings,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
+    /// How routers are set up.
+    pub routers: routers::Settings,
 }
 
 /// In which election, under which name.
@@ -122,6 +131,9 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     }
     let settings = Settings {
         instance_id: options.instance_id,
+        job_namespace: options.job_namespace,
+        surroundings: Arc::new(options.surroundings),
+        routers: Arc::new(options.routers),
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()
     };

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
+use super::traffic;
 use crate::analysis::RolloutAnalysis;
 use crate::duration::{PauseSeconds, pause_seconds};
 use crate::object::{Selector, Template, Text};
@@ -122,9 +123,9 @@ fn canary(field: &Field<'_>, found: &mut Findings) -> Canary {
         dynamic_stable_scale: field.get("dynamicStableScale").boolean(found).unwrap_or(false),
         min_pods_per_replica_set: field.get("minPodsPerReplicaSet").int32(found),
         threshold: threshold(&field.get("replicaProgressThreshold"), found),
-        traffic_routing: verbatim(&field.get("trafficRouting"), found),
+        traffic_routing: traffic::routing(&field.get("trafficRouting"), found),
         analysis: analysis(&field.get("analysis"), found),
-        ping_pong: verbatim(&field.get("pingPong"), found),
+        ping_pong: traffic::ping_pong(&field.get("pingPong"), found),
     }
 }
 
@@ -160,10 +161,11 @@ fn step(field: &Field<'_>, found: &mut Findings) -> Step {
     let pauses = field.get("pause").mapping(found).is_some();
     let pause = pause(&field.get("pause").get("duration"), found);
     let analysis = analysis(&field.get("analysis"), found).unwrap_or_default();
+    let scale = traffic::canary_scale(&field.get("setCanaryScale"), found);
     let mut has = |name: &str| field.get(name).mapping(found).is_some();
     // The order in which completion is judged, so that the first key of a step that has several decides.
     let others = [
-        (has("setCanaryScale"), StepKind::SetCanaryScale),
+        (has("setCanaryScale"), StepKind::SetCanaryScale(scale)),
         (weight.is_some(), StepKind::SetWeight(weight.unwrap_or_default())),
         (has("experiment"), StepKind::Experiment),
         (has("analysis"), StepKind::Analysis(analysis)),
@@ -272,11 +274,6 @@ fn analysis(field: &Field<'_>, found: &mut Findings) -> Option<Arc<RolloutAnalys
     metadata.get("annotations").strings(found);
     field.get("startingStep").int32(found);
     Some(Arc::new(RolloutAnalysis::read(field.value)))
-}
-
-/// A mapping that is not read yet.
-fn verbatim(field: &Field<'_>, found: &mut Findings) -> Option<Arc<Value>> {
-    field.mapping(found).map(|_| Arc::new(field.value.clone()))
 }
 
 fn hash_of_steps(steps: Option<&Value>) -> Text {

@@ -307,7 +307,13 @@ mod tests {
         let run = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
             "metadata": {"name": "run", "namespace": "n", "uid": "u-1"}, "spec": {}});
         let run = Arc::new(Object::from_value(run).expect("a run"));
-        RunWorld { run, jobs: Vec::new(), pods: Vec::new(), job_namespace: "n".into() }
+        RunWorld {
+            run,
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            job_namespace: "n".into(),
+            surroundings: Arc::default(),
+        }
     }
 
     fn metric() -> Metric {

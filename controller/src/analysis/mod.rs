@@ -9,6 +9,7 @@ pub mod assess;
 pub mod condition;
 pub mod expr;
 pub mod job;
+pub mod measure;
 pub mod placeholders;
 pub mod rules;
 pub mod schedule;
@@ -28,6 +29,7 @@ use tidegate_api::validate::metric_problem;
 use crate::cache::Cache;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Reason, Verb, Wake, Write};
+use crate::providers::Surroundings;
 use crate::world::Facts;
 use args::Values;
 use assess::{bump, is_terminating};
@@ -46,18 +48,25 @@ pub struct RunWorld {
     pub pods: Vec<Arc<Object>>,
     /// Where its Jobs are made.
     pub job_namespace: Text,
+    /// What the operator set for providers.
+    pub surroundings: Arc<Surroundings>,
 }
 
 impl RunWorld {
     /// Copies what this run may look at out of the cache; nothing when it is not there.
-    pub fn gather(cache: &Cache, key: &Key, job_namespace: Option<&Text>) -> Option<RunWorld> {
+    pub fn gather(
+        cache: &Cache,
+        key: &Key,
+        job_namespace: Option<&Text>,
+        surroundings: &Arc<Surroundings>,
+    ) -> Option<RunWorld> {
         let run = cache.get(key)?.clone();
         run.analysis_run()?;
         let job_namespace = job_namespace.unwrap_or(&run.meta.namespace).clone();
         let prefix = format!("{}.", run.meta.uid);
         let jobs: Vec<Arc<Object>> = cache.named_like(&Kind::Job, &job_namespace, &prefix).cloned().collect();
         let pods = jobs.iter().flat_map(|job| cache.owned_by(&job.meta.uid, Kind::Pod)).cloned().collect();
-        Some(RunWorld { run, jobs, pods, job_namespace })
+        Some(RunWorld { run, jobs, pods, job_namespace, surroundings: surroundings.clone() })
     }
 }
 
@@ -272,7 +281,7 @@ impl<'a> RunDraft<'a> {
             // A name is the one without secrets, as in planning.
             let name = metrics[*index].name.clone();
             let metric = Metric { name, ..args::resolve(&spec.metrics[*index], values)? };
-            match self.attempt(&metric, *task) {
+            match self.attempt(&metric, *task, masks) {
                 Attempt::Needs(more) => needs.extend(more),
                 Attempt::Taken { measurement, writes } => taken.push((metric, *task, measurement, writes)),
             }
@@ -286,7 +295,7 @@ impl<'a> RunDraft<'a> {
         Ok(needs)
     }
 
-    fn attempt(&self, metric: &Metric, task: Task) -> Attempt {
+    fn attempt(&self, metric: &Metric, task: Task, masks: &Masks) -> Attempt {
         let result = self.status.result(&metric.name);
         let in_flight = result.and_then(MetricResult::last).cloned().unwrap_or_default();
         if job::is_job(metric) {
@@ -296,13 +305,14 @@ impl<'a> RunDraft<'a> {
                 Task::Terminate => job::terminate(self.facts, &in_flight, self.now),
             };
         }
-        let why = format!("no valid provider in metric '{}'", metric.name);
-        Attempt::taken(Measurement::error(&why, self.now.stamp(), self.now.stamp()))
+        measure::attempt(self.world, self.facts, metric, result, task, masks, self.now)
     }
 
     /// Puts a measurement into the status and counts it.
     fn note(&mut self, metric: &Metric, task: Task, measurement: Measurement, masks: &Masks) {
         let dry_run = self.rules.dry_run.contains(&metric.name);
+        let about = measure::about(self.world, self.facts, metric, masks, self.now);
+        let about = Some(hidden_all(&about, masks)).filter(|about| !about.is_empty());
         let results = self.status.results.get_or_insert_default();
         let index = results.iter().position(|result| result.name.as_deref() == Some(&*metric.name));
         let index = index.unwrap_or_else(|| {
@@ -310,6 +320,7 @@ impl<'a> RunDraft<'a> {
                 name: Some(metric.name.clone()),
                 phase: Some("Running".into()),
                 dry_run: dry_run.then_some(true),
+                metadata: about,
                 ..MetricResult::default()
             });
             results.len() - 1
@@ -385,13 +396,16 @@ impl<'a> RunDraft<'a> {
 /// A measurement without secrets.
 fn hidden(measurement: Measurement, masks: &Masks) -> Measurement {
     let hide = |text: &Text| Text::from(masks.hide(text));
-    let all = |map: Strings| map.iter().map(|(key, value)| (hide(key), hide(value))).collect::<Strings>();
     Measurement {
         message: measurement.message.as_ref().map(hide),
         value: measurement.value.as_ref().map(hide),
-        metadata: measurement.metadata.map(all),
+        metadata: measurement.metadata.map(|map| hidden_all(&map, masks)),
         ..measurement
     }
+}
+
+fn hidden_all(map: &Strings, masks: &Masks) -> Strings {
+    map.iter().map(|(key, value)| (masks.hide(key), masks.hide(value))).collect()
 }
 
 fn count(result: &mut MetricResult, phase: &str) {
@@ -414,3 +428,6 @@ fn count(result: &mut MetricResult, phase: &str) {
         result.consecutive_success = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,7 @@ pub fn is_healthy(draft: &Draft<'_>, status: &RolloutStatus) -> bool {
                 && !status.stable_hash().is_empty()
                 && status.stable_hash() == status.current()
                 && status.replicas.unwrap_or(0) == n
+                && draft.traffic.trouble.is_none()
         }
         Strategy::Unclear => false,
     };

@@ -1,6 +1,6 @@
 //! The phase: one word for the whole Rollout, and why.
 
-use tidegate_api::object::{Object, RolloutStatus};
+use tidegate_api::object::{Object, RolloutStatus, is_final};
 use tidegate_api::spec::{Spec, Strategy};
 
 use crate::names::WORKLOAD_GENERATION;
@@ -68,20 +68,30 @@ pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
     }
     let promoted = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
     match &spec.strategy {
-        Strategy::BlueGreen(_) => {
+        Strategy::BlueGreen(spec) => {
             if status.active().is_empty() || status.active() != status.current() {
                 return progressing("active service cutover pending");
             }
             if !promoted {
+                let run = status.blue_green.as_ref().and_then(|blue_green| blue_green.post_run.as_ref());
+                let over = run.is_some_and(|run| is_final(run.status.as_deref().unwrap_or("")));
+                if spec.post_promotion_analysis.is_some() && !over {
+                    return progressing("waiting for analysis to complete");
+                }
                 return progressing("waiting for post-promotion verification to complete");
             }
         }
         Strategy::Canary(_) | Strategy::Unclear => {
-            if status.replicas.unwrap_or(0) > updated {
+            let is_routed = spec.canary().is_some_and(|canary| canary.traffic_routing.is_some());
+            if !is_routed && status.replicas.unwrap_or(0) > updated {
                 return progressing("old replicas are pending termination");
             }
             if !promoted {
                 return progressing("waiting for all steps to complete");
+            }
+            // ARGO: the reference calls a version healthy that no router was told of (S23).
+            if status.condition(super::traffic::TROUBLE).is_some() {
+                return progressing("waiting for traffic to be routed");
             }
         }
     }

@@ -127,7 +127,7 @@ mod tests {
     /// The published examples and test suite.
     #[test]
     fn signatures_as_published() {
-        let check = |method, url, body, service, expected: &str| {
+        let check = |method: &str, url: &str, body: Option<&str>, service: &str, expected: &str| {
             let header = signed(method, url, body, service);
             assert!(header.ends_with(&format!("Signature={expected}")), "{method} {url}: {header}");
         };
