@@ -34,7 +34,8 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
     };
     let mut canary = match scale.and_then(|scale| scale.replicas) {
         Some(replicas) => replicas,
-        None => floor(pods(weight, n, whole)),
+        // ARGO: a header route leads to a pod even at weight 0; in the reference it may lead to nothing (S1).
+        None => floor(pods(weight, n, whole).max(i64::from(n > 0 && has_routes(draft, spec)))),
     };
     if !spec.dynamic_stable_scale {
         return Split { canary, stable: n };
@@ -221,14 +222,14 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
         share += to_stable;
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
-    let header =
-        draft.traffic.has_routes && draft.new == Some(index) && has_route_steps(spec) && to_canary > 0;
+    let header = draft.new == Some(index) && has_routes(draft, spec);
     let need = pods(share.min(whole), n, whole);
     if (leads_stable && primary) || header { need.max(1.min(n)) } else { need }
 }
 
-fn has_route_steps(spec: &Canary) -> bool {
-    spec.steps.iter().any(|step| super::traffic::is_route_step(&step.kind))
+/// Whether header or mirror routes lead to the canary, whatever its weight.
+fn has_routes(draft: &Draft<'_>, spec: &Canary) -> bool {
+    !super::traffic::routes_of_steps(draft, spec).is_empty()
 }
 
 fn routers_of<T>(
