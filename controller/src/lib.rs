@@ -8,6 +8,7 @@ pub mod agenda;
 pub mod cache;
 pub mod commands;
 pub mod edit;
+pub mod lanes;
 pub mod lease;
 pub mod manager;
 pub mod names;

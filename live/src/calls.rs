@@ -3,7 +3,6 @@
 //! Which request a write becomes is decided by the rights that installations in the field grant: services, ReplicaSets
 //! and our own kinds may be patched, Deployments only updated, pods only listed and updated (operations.md 2.3).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use tidegate_api::time::Span;
 use tidegate_controller::edit::{self, Edit};
 use tidegate_controller::plan::{Guard, Verb};
 use tidegate_controller::seams::{Answer, ApiCall, ApiError};
-use tokio::sync::Semaphore;
 
 use crate::FIELD_MANAGER;
 use crate::bucket::Bucket;
@@ -36,8 +34,6 @@ pub struct Caller {
     pub client: Client,
     /// How fast calls may start.
     pub bucket: Bucket,
-    /// How many may be under way.
-    pub lanes: Rc<Semaphore>,
     /// Until when they may be under way.
     pub fence: Fence,
     /// What time it is.
@@ -45,9 +41,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Carries out one call that has an outcome.
+    /// Carries out one call that has an outcome. How many may be under way is the manager's to say: it knows who waits.
     pub async fn carry_out(&self, call: ApiCall) -> Answer {
-        let Ok(_lane) = self.lanes.acquire().await else { return Answer::Lost };
+        let is_eviction = matches!(call, ApiCall::Write { verb: Verb::Evict, .. });
         self.bucket.take().await;
         // Asked after the wait: what stood in the queue when the lease ended must not start.
         let Some(limit) = self.fence.allows(self.clock.now()) else {
@@ -58,7 +54,8 @@ impl Caller {
             Ok(Err(error)) => outcome(&error),
             Err(_) => Answer::Lost,
         };
-        if let Answer::Refused(ApiError::TooMany(_)) = &answer {
+        // A disruption budget that refuses an eviction says the same, and means this one pod.
+        if !is_eviction && let Answer::Refused(ApiError::TooMany(_)) = &answer {
             self.bucket.be_quiet_for(Span::millis(200));
         }
         answer

@@ -1,13 +1,11 @@
 //! The controller as a process: connected, elected, running, told to stop.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
-use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, NoServer, Role};
 use crate::bucket::Bucket;
@@ -37,7 +35,7 @@ pub struct Options {
     pub qps: f64,
     /// Requests at once.
     pub burst: u32,
-    /// Requests under way at the same time.
+    /// Passes with a request under way at the same time; those held up not counted.
     pub lanes: usize,
     /// Take part in an election; without one the controller runs at once.
     pub election: Option<Election>,
@@ -90,7 +88,6 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     let caller = Caller {
         client,
         bucket: Bucket::new(options.qps, options.burst, clock),
-        lanes: Rc::new(Semaphore::new(options.lanes.max(1))),
         fence: if options.election.is_some() { Fence::closed() } else { Fence::open() },
         clock,
     };
