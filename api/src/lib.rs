@@ -7,6 +7,7 @@ pub mod quantity;
 pub mod schema;
 pub mod spec;
 pub mod time;
+pub mod traffic;
 pub mod validate;
 pub mod yaml;
 pub mod yaml_out;

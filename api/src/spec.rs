@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::object::{Selector, Strings, Template, Text};
 use crate::problem::Problem;
 use crate::time::Stamp;
+use crate::traffic::{CanaryScale, PingPong, TrafficRouting};
 
 /// A specification, verbatim; what it means is worked out once, on demand.
 #[derive(Debug)]
@@ -156,12 +157,12 @@ pub struct Canary {
     pub min_pods_per_replica_set: Option<i64>,
     /// `replicaProgressThreshold`.
     pub threshold: Option<Threshold>,
-    /// Whether `trafficRouting` is there.
-    pub traffic_routing: Option<Arc<Value>>,
+    /// `trafficRouting`.
+    pub traffic_routing: Option<TrafficRouting>,
     /// `analysis`, verbatim.
     pub analysis: Option<Arc<Value>>,
-    /// `pingPong`, verbatim.
-    pub ping_pong: Option<Arc<Value>>,
+    /// `pingPong`.
+    pub ping_pong: Option<PingPong>,
 }
 
 /// `strategy.blueGreen`.
@@ -215,7 +216,7 @@ pub enum StepKind {
     /// Wait.
     Pause(Pause),
     /// Give the canary a size of its own.
-    SetCanaryScale,
+    SetCanaryScale(CanaryScale),
     /// Send so many parts of the traffic to the canary.
     SetWeight(i64),
     /// Run an experiment.

@@ -14,6 +14,7 @@ pub mod manager;
 pub mod names;
 pub mod plan;
 pub mod rollout;
+pub mod routers;
 pub mod sabotage;
 pub mod seams;
 pub mod steps;

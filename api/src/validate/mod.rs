@@ -19,6 +19,7 @@ mod steps;
 mod strategy;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod warnings;
 
 use serde_json::Value;

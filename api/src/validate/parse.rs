@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
+use super::traffic;
 use crate::duration::{PauseSeconds, pause_seconds};
 use crate::object::{Selector, Template, Text};
 use crate::problem::{Problem, ProblemKind};
@@ -125,9 +126,9 @@ fn canary(field: &Field<'_>, found: &mut Findings) -> Canary {
         dynamic_stable_scale: field.get("dynamicStableScale").boolean(found).unwrap_or(false),
         min_pods_per_replica_set: field.get("minPodsPerReplicaSet").int32(found),
         threshold: threshold(&field.get("replicaProgressThreshold"), found),
-        traffic_routing: verbatim(&field.get("trafficRouting"), found),
+        traffic_routing: traffic::routing(&field.get("trafficRouting"), found),
         analysis: verbatim(&field.get("analysis"), found),
-        ping_pong: verbatim(&field.get("pingPong"), found),
+        ping_pong: traffic::ping_pong(&field.get("pingPong"), found),
     }
 }
 
@@ -162,10 +163,11 @@ fn step(field: &Field<'_>, found: &mut Findings) -> Step {
     let weight = field.get("setWeight").int32(found);
     let pauses = field.get("pause").mapping(found).is_some();
     let pause = pause(&field.get("pause").get("duration"), found);
+    let scale = traffic::canary_scale(&field.get("setCanaryScale"), found);
     let mut has = |name: &str| field.get(name).mapping(found).is_some();
     // The order in which completion is judged, so that the first key of a step that has several decides.
     let others = [
-        (has("setCanaryScale"), StepKind::SetCanaryScale),
+        (has("setCanaryScale"), StepKind::SetCanaryScale(scale)),
         (weight.is_some(), StepKind::SetWeight(weight.unwrap_or_default())),
         (has("experiment"), StepKind::Experiment),
         (has("analysis"), StepKind::Analysis),

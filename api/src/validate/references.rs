@@ -53,9 +53,8 @@ pub(super) fn named_services(spec: &Spec) -> Vec<(&'static str, String)> {
             named.push(("canary.stableService", canary.stable_service.to_string()));
             named.push(("canary.canaryService", canary.canary_service.to_string()));
             if let Some(ping_pong) = &canary.ping_pong {
-                let name = |field: &str| ping_pong[field].as_str().unwrap_or_default().to_owned();
-                named.push(("canary.pingPong.pingService", name("pingService")));
-                named.push(("canary.pingPong.pongService", name("pongService")));
+                named.push(("canary.pingPong.pingService", ping_pong.ping.to_string()));
+                named.push(("canary.pingPong.pongService", ping_pong.pong.to_string()));
             }
         }
         Strategy::Unclear => {}

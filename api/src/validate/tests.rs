@@ -30,7 +30,7 @@ fn steps_are_what_their_first_key_says() {
             (StepKind::Pause(Pause::Forever), None),
             (StepKind::Pause(Pause::Seconds(60, "1m".into())), Some(5)),
             (StepKind::Pause(Pause::Seconds(10, "10".into())), None),
-            (StepKind::SetCanaryScale, None),
+            (StepKind::SetCanaryScale(Default::default()), None),
             (StepKind::Empty, None),
             (StepKind::Plugin, None),
         ]

@@ -22,7 +22,7 @@ pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress 
     match &step.kind {
         StepKind::Pause(pause) => pause::advance(pause, draft),
         StepKind::SetWeight(weight) => set_weight::advance(*weight, draft, canary),
-        StepKind::SetCanaryScale
+        StepKind::SetCanaryScale(_)
         | StepKind::Experiment
         | StepKind::Analysis
         | StepKind::SetHeaderRoute
@@ -41,7 +41,7 @@ pub fn text(step: &Step) -> String {
             number => format!("pause: {number}"),
         },
         StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
-        StepKind::SetCanaryScale => "setCanaryScale".to_owned(),
+        StepKind::SetCanaryScale(_) => "setCanaryScale".to_owned(),
         StepKind::Experiment => "experiment".to_owned(),
         StepKind::Analysis => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {
