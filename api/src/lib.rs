@@ -1,5 +1,6 @@
 //! The custom resources and other Kubernetes objects as tidegate sees them.
 
+pub mod analysis;
 pub mod duration;
 pub mod object;
 pub mod problem;

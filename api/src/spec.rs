@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::analysis::RolloutAnalysis;
 use crate::object::{Selector, Strings, Template, Text, Verbatim};
 use crate::problem::Problem;
 use crate::time::Stamp;
@@ -103,6 +104,10 @@ pub struct Spec {
     pub progress_deadline_abort: bool,
     /// `restartAt`.
     pub restart_at: Option<Stamp>,
+    /// `analysis.successfulRunHistoryLimit`, 5 when absent.
+    pub successful_run_history_limit: i64,
+    /// `analysis.unsuccessfulRunHistoryLimit`, 5 when absent.
+    pub unsuccessful_run_history_limit: i64,
     /// `strategy`.
     pub strategy: Strategy,
 }
@@ -177,8 +182,8 @@ pub struct Canary {
     pub threshold: Option<Threshold>,
     /// `trafficRouting`.
     pub traffic_routing: Option<TrafficRouting>,
-    /// `analysis`, verbatim.
-    pub analysis: Option<Arc<Value>>,
+    /// `analysis`: what is asked while the update goes on.
+    pub analysis: Option<Arc<RolloutAnalysis>>,
     /// `pingPong`.
     pub ping_pong: Option<PingPong>,
 }
@@ -210,10 +215,10 @@ pub struct BlueGreen {
     pub preview_metadata: Option<RoleMetadata>,
     /// `activeMetadata`.
     pub active_metadata: Option<RoleMetadata>,
-    /// `prePromotionAnalysis`, verbatim.
-    pub pre_promotion_analysis: Option<Arc<Value>>,
-    /// `postPromotionAnalysis`, verbatim.
-    pub post_promotion_analysis: Option<Arc<Value>>,
+    /// `prePromotionAnalysis`: what is asked before the switch.
+    pub pre_promotion_analysis: Option<Arc<RolloutAnalysis>>,
+    /// `postPromotionAnalysis`: what is asked after the switch.
+    pub post_promotion_analysis: Option<Arc<RolloutAnalysis>>,
 }
 
 /// One step of a canary.
@@ -240,7 +245,7 @@ pub enum StepKind {
     /// Run an experiment.
     Experiment,
     /// Run an analysis.
-    Analysis,
+    Analysis(Arc<RolloutAnalysis>),
     /// Route by header.
     SetHeaderRoute,
     /// Mirror requests.

@@ -10,6 +10,9 @@ use crate::object::Text;
 pub const BUILT_IN: [&str; 8] =
     ["istio", "nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix"];
 
+/// The only plugin of the reference whose router is built in, by its key under `plugins`.
+pub const GATEWAY_API: &str = "argoproj-labs/gatewayAPI";
+
 /// The weight that stands for all of the traffic unless `maxTrafficWeight` says otherwise.
 pub const WHOLE: i64 = 100;
 
@@ -36,6 +39,9 @@ pub struct RouterStanza {
 }
 
 impl TrafficRouting {
+    /// The only plugin of the reference whose router is built in, by its key under `plugins`.
+    pub const GATEWAY_API: &str = "argoproj-labs/gatewayAPI";
+
     /// The weight that stands for all of the traffic.
     pub fn whole(&self) -> i64 {
         self.max_weight.unwrap_or(WHOLE)

@@ -537,7 +537,7 @@ impl Witness for Metrics {
                     inner.mark_gone(object, now);
                 }
             }
-            Event::Answered(..) | Event::Woken => {}
+            Event::Answered(..) | Event::Replied(..) | Event::Unserved(_) | Event::Woken => {}
         }
     }
 

@@ -1,11 +1,13 @@
 //! The controller as a process: connected, elected, running, told to stop.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::routers;
 
 use crate::admin::{self, Admin, NoServer, Role};
 use crate::bucket::Bucket;
@@ -45,6 +47,8 @@ pub struct Options {
     pub metrics_port: u16,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
+    /// How routers are set up.
+    pub routers: routers::Settings,
 }
 
 /// In which election, under which name.
@@ -115,6 +119,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     }
     let settings = Settings {
         instance_id: options.instance_id,
+        routers: Arc::new(options.routers),
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()
     };

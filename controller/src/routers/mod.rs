@@ -12,18 +12,63 @@ use tidegate_api::object::{Key, Kind, Object, Selector, Text};
 use tidegate_api::spec::Canary;
 use tidegate_api::traffic::{RouterStanza, TrafficRouting};
 
+mod alb;
+mod ambassador;
+mod apisix;
+mod app_mesh;
+pub mod check;
+mod document;
+mod gateway_api;
+mod istio;
+mod nginx;
 mod settings;
+mod smi;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod testing;
+mod traefik;
 
 pub use settings::Settings;
 
 /// Every router, by the key under `trafficRouting` (or under its `plugins`).
-pub const ALL: &[&dyn Router] = &[];
+pub const ALL: &[&dyn Router] = &[
+    &istio::Istio,
+    &nginx::Nginx,
+    &alb::Alb,
+    &smi::Smi,
+    &ambassador::Ambassador,
+    &app_mesh::AppMesh,
+    &traefik::Traefik,
+    &apisix::Apisix,
+    &gateway_api::GatewayApi,
+];
 
 /// The router for a stanza; nothing when nobody serves that key.
 pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {
     ALL.iter().copied().find(|router| {
         let name = if stanza.is_plugin { router.plugin() } else { Some(router.name()) };
         name == Some(&*stanza.name)
+    })
+}
+
+/// Everything that the routers of a Rollout want to see; nothing where it has none.
+pub fn reads_of(rollout: &Object, settings: &Settings) -> Vec<Reads> {
+    let Some(canary) = rollout.rollout().and_then(|body| body.spec.spec().canary()) else {
+        return Vec::new();
+    };
+    places(rollout, canary, settings).flat_map(|(router, at)| router.reads(&at)).collect()
+}
+
+/// The routers of a Rollout in their order, each with its configuration.
+pub fn places<'a>(
+    rollout: &'a Object,
+    canary: &'a Canary,
+    settings: &'a Settings,
+) -> impl Iterator<Item = (&'static dyn Router, Place<'a>)> {
+    canary.traffic_routing.iter().flat_map(move |routing| {
+        let place = move |stanza| Place { rollout, canary, routing, stanza, settings };
+        routing.routers.iter().filter_map(move |stanza| Some((find(stanza)?, place(stanza))))
     })
 }
 
@@ -46,6 +91,12 @@ pub trait Router: Sync {
     /// in this order, and each one alone must be safe.
     fn route(&self, view: &View<'_>, want: &Want<'_>) -> Result<Vec<Change>, Trouble>;
 
+    /// What may be taken away only once the wanted split has been in force for the propagation time: objects that it
+    /// made and that have sent nothing to the canary since. Asked after [`Router::route`] had nothing left to change.
+    fn retire(&self, _view: &View<'_>, _want: &Want<'_>) -> Result<Vec<Change>, Trouble> {
+        Ok(Vec::new())
+    }
+
     /// How its objects look with the two sides naming these pods by their hash (Istio's subsets). Most routers reach
     /// pods through Services and have nothing to do.
     fn label(&self, _view: &View<'_>, _want: &Want<'_>) -> Result<Vec<Change>, Trouble> {
@@ -60,6 +111,16 @@ pub trait Router: Sync {
     /// Hashes of pods that its objects name, whatever their weight: such pods are not taken away.
     fn names_hashes(&self, _view: &View<'_>) -> Vec<Text> {
         Vec::new()
+    }
+
+    /// The objects by which [`Router::label`] names pods.
+    fn subsets(&self, _at: &Place<'_>) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// Whether it answers with errors as soon as the stable Service has no pod, however small the stable share is.
+    fn needs_a_stable_pod(&self) -> bool {
+        false
     }
 
     /// What its objects say about having reached the data plane.
@@ -81,6 +142,19 @@ pub enum Reads {
     One(Key),
     /// All of a kind in a namespace whose labels match.
     Matching(Kind, Text, Arc<Selector>),
+    /// All of a kind in a namespace that a Rollout of this name controls ([`View::controls`]): what it made before,
+    /// under whatever name. Does not count as naming the object ([`Router::clean_up`]).
+    Controlled(Kind, Text),
+}
+
+impl Reads {
+    /// The kind of what it wants to see.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Reads::One(key) => &key.kind,
+            Reads::Matching(kind, ..) | Reads::Controlled(kind, _) => kind,
+        }
+    }
 }
 
 /// What is known of a Rollout before any object is looked at.
@@ -136,7 +210,7 @@ impl<'a> View<'a> {
     /// An object that the router named; trouble that names it when it is missing.
     pub fn get(&self, key: &Key) -> Result<&'a Arc<Object>, Trouble> {
         self.objects.get(key).ok_or_else(|| {
-            let what = format!("{} {:?} not found", key.kind.name(), &*key.name);
+            let what = format!("{} {:?} not found", key.kind.resource(), &*key.name);
             let message = match self.unserved.contains(&key.kind) {
                 true => format!("{what}: the API server does not serve {}", key.kind.api_version()),
                 false => what,

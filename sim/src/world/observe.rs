@@ -76,6 +76,8 @@ pub enum Writer {
     Garbage,
     /// Was there before the run.
     Beginning,
+    /// The controllers of routers.
+    Routers,
 }
 
 /// Something that happened.
@@ -118,6 +120,10 @@ pub enum Happened<'a> {
     },
     /// A watch showed the controller everything of a kind.
     Listed(&'a Kind),
+    /// Proxies took an object over: a route, or the endpoints of a Service.
+    Applied(&'a Key),
+    /// How the world behaves has changed.
+    Turned,
     /// The controller's alarm rang.
     Alarm,
     /// The controller died.

@@ -224,9 +224,9 @@ impl Moment {
         self.count();
         let mut cache = Cache::default();
         let object = |value: &Value| Arc::new(Object::from_value(value.clone()).expect("an object"));
-        cache.put(object(&self.rollout));
+        cache.put(object(&self.rollout), Time(0));
         for other in self.others.values() {
-            cache.put(object(other));
+            cache.put(object(other), Time(0));
         }
         let key = Key::new(Kind::Rollout, "shop", "web");
         let world = RolloutWorld::gather(&cache, &key).expect("the Rollout is there");
