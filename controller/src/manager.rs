@@ -294,11 +294,12 @@ impl Manager {
             return None;
         }
         let object = self.cache.get(&key).cloned()?;
-        // A Service that is no longer named must lose our selector.
-        for service in before.iter().flat_map(|before| services_of(before)) {
-            if self.cache.referring_to(&service).next().is_none() {
-                self.agenda.add(service, now);
-            }
+        // What is no longer named must lose what was left there.
+        let settings = self.settings.routers.clone();
+        let named_before = before.iter().flat_map(|before| references(before, &settings));
+        let named_now = references(&object, &settings);
+        for left in named_before.filter(|key| !key.name.is_empty() && !named_now.contains(key)) {
+            self.agenda.add(left, now);
         }
         self.touch(&object, now);
         // Measurements come and go; what a run says concerns its Rollout only when it says something else.
@@ -327,6 +328,9 @@ impl Manager {
         if key.kind == Kind::Rollout && self.is_ours(object) {
             let message = format!("Rollout {}/{} is deleted.", key.name, key.namespace);
             self.record(notice(object, "RolloutDeleted", message), seams);
+            for left in references(object, &self.settings.routers) {
+                self.agenda.add(left, seams.now());
+            }
             self.failures.remove(&key);
             self.trail.remove(&key);
         }
@@ -349,6 +353,11 @@ impl Manager {
         }
         found.retain(|key| !matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate));
         found
+    }
+
+    /// Whether a kind is watched for the sake of routers.
+    fn is_of_routers(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Other { .. }) && self.asked_for.contains(kind)
     }
 
     /// Whether a Rollout carries our instance label.
@@ -375,6 +384,13 @@ impl Manager {
             }
             Kind::Service | Kind::AnalysisRun => keys.push(key),
             Kind::Job => keys.extend(analysis::job::run_of(object)),
+            _ if self.is_of_routers(&key.kind) => {
+                let owner = object.meta.controller().filter(|owner| &*owner.kind == "Rollout");
+                keys.extend(
+                    owner.map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone())),
+                );
+                keys.push(key);
+            }
             _ => match object.meta.controller() {
                 Some(owner) if &*owner.kind == "Rollout" => {
                     keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
@@ -463,7 +479,7 @@ impl Manager {
                 }
             }
             Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
-            _ => Plan::default(),
+            _ => routers::plan_clean_up(&self.cache, &key),
         };
         if plan.needs.is_empty() {
             let plan = Arc::new(plan);

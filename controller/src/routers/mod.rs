@@ -21,6 +21,7 @@ mod document;
 mod gateway_api;
 mod istio;
 mod nginx;
+mod orphans;
 mod settings;
 mod smi;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod stage;
 mod testing;
 mod traefik;
 
+pub use orphans::plan_clean_up;
 pub use settings::Settings;
 
 /// Every router, by the key under `trafficRouting` (or under its `plugins`).

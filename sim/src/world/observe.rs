@@ -198,7 +198,14 @@ pub(super) fn digest(object: &Object) -> u64 {
             state = mix(mix(state, 5), number(body.wished()));
             state = mix(state, counts(&body.status));
         }
-        Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),
+        Body::AnalysisRun(body) => {
+            state = mix(mix(state, 7), text(body.status.phase()));
+            for result in body.status.results.iter().flatten() {
+                state = mix(state, text(result.phase()));
+                state = mix(state, number(result.count.unwrap_or(0)));
+            }
+        }
+        Body::AnalysisTemplate(_) | Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),
     }
     state
 }

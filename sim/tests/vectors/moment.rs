@@ -233,7 +233,7 @@ impl Moment {
         let mut facts = Facts::default();
         let mut plan = rollout::plan(&world, &facts, self.now);
         for need in std::mem::take(&mut plan.needs) {
-            let Need::Live(key) = need;
+            let Need::Live(key) = need else { continue };
             let found = cache.get(&key).cloned();
             facts.live.insert(key, found);
         }
