@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::manager::{Manager, Settings, WATCHED};
-    use crate::seams::{ApiCall, CallId, Clock, Cluster, Event};
+    use crate::seams::{ApiCall, CallId, Clock, Cluster, Event, Metrics, Question};
     use serde_json::json;
     use tidegate_api::object::{Kind, Object};
 
@@ -162,6 +162,10 @@ mod tests {
             }
         }
         fn watch(&mut self, _: Kind) {}
+    }
+
+    impl Metrics for Silence {
+        fn ask(&mut self, _: CallId, _: Question) {}
     }
 
     impl Clock for Silence {
