@@ -7,6 +7,7 @@ mod image;
 mod load;
 mod manifests;
 mod reference;
+mod router_crds;
 mod scenario_keys;
 mod swarm;
 mod sweep;
@@ -49,6 +50,8 @@ enum Task {
     Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Copies the CustomResourceDefinitions of routers from the Go modules of their projects to testbed/crds.
+    RouterCrds,
     /// Builds the program of the image and looks whether it is static. Takes minutes.
     Static,
     /// Writes the reference of the scenario language to docs/scenario.md.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Manifests { check } => manifests::run(check),
         Task::Determinism(task) => determinism::run(&task),
         Task::Reference(task) => reference::run(&task),
+        Task::RouterCrds => router_crds::run(),
         Task::Static => image::run(),
         Task::ScenarioKeys { check } => scenario_keys::run(check),
         Task::Swarm(task) => swarm::run(&task),
