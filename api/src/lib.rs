@@ -1,5 +1,6 @@
 //! The custom resources and other Kubernetes objects as tidegate sees them.
 
+pub mod analysis;
 pub mod duration;
 pub mod object;
 pub mod problem;
@@ -7,6 +8,7 @@ pub mod quantity;
 pub mod schema;
 pub mod spec;
 pub mod time;
+pub mod traffic;
 pub mod validate;
 pub mod yaml;
 pub mod yaml_out;

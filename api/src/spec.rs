@@ -8,9 +8,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::analysis::RolloutAnalysis;
 use crate::object::{Selector, Strings, Template, Text};
 use crate::problem::Problem;
 use crate::time::Stamp;
+use crate::traffic::{CanaryScale, PingPong, TrafficRouting};
 
 /// A specification, verbatim; what it means is worked out once, on demand.
 #[derive(Debug)]
@@ -82,6 +84,10 @@ pub struct Spec {
     pub progress_deadline_abort: bool,
     /// `restartAt`.
     pub restart_at: Option<Stamp>,
+    /// `analysis.successfulRunHistoryLimit`, 5 when absent.
+    pub successful_run_history_limit: i64,
+    /// `analysis.unsuccessfulRunHistoryLimit`, 5 when absent.
+    pub unsuccessful_run_history_limit: i64,
     /// `strategy`.
     pub strategy: Strategy,
 }
@@ -156,12 +162,12 @@ pub struct Canary {
     pub min_pods_per_replica_set: Option<i64>,
     /// `replicaProgressThreshold`.
     pub threshold: Option<Threshold>,
-    /// Whether `trafficRouting` is there.
-    pub traffic_routing: Option<Arc<Value>>,
-    /// `analysis`, verbatim.
-    pub analysis: Option<Arc<Value>>,
-    /// `pingPong`, verbatim.
-    pub ping_pong: Option<Arc<Value>>,
+    /// `trafficRouting`.
+    pub traffic_routing: Option<TrafficRouting>,
+    /// `analysis`: what is asked while the update goes on.
+    pub analysis: Option<Arc<RolloutAnalysis>>,
+    /// `pingPong`.
+    pub ping_pong: Option<PingPong>,
 }
 
 /// `strategy.blueGreen`.
@@ -191,10 +197,10 @@ pub struct BlueGreen {
     pub preview_metadata: Option<RoleMetadata>,
     /// `activeMetadata`.
     pub active_metadata: Option<RoleMetadata>,
-    /// `prePromotionAnalysis`, verbatim.
-    pub pre_promotion_analysis: Option<Arc<Value>>,
-    /// `postPromotionAnalysis`, verbatim.
-    pub post_promotion_analysis: Option<Arc<Value>>,
+    /// `prePromotionAnalysis`: what is asked before the switch.
+    pub pre_promotion_analysis: Option<Arc<RolloutAnalysis>>,
+    /// `postPromotionAnalysis`: what is asked after the switch.
+    pub post_promotion_analysis: Option<Arc<RolloutAnalysis>>,
 }
 
 /// One step of a canary.
@@ -215,13 +221,13 @@ pub enum StepKind {
     /// Wait.
     Pause(Pause),
     /// Give the canary a size of its own.
-    SetCanaryScale,
+    SetCanaryScale(CanaryScale),
     /// Send so many parts of the traffic to the canary.
     SetWeight(i64),
     /// Run an experiment.
     Experiment,
     /// Run an analysis.
-    Analysis,
+    Analysis(Arc<RolloutAnalysis>),
     /// Route by header.
     SetHeaderRoute,
     /// Mirror requests.

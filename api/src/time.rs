@@ -42,6 +42,11 @@ impl Span {
         Span(n)
     }
 
+    /// The whole seconds that it takes, rounded up.
+    pub const fn whole_seconds_up(self) -> i64 {
+        self.0.saturating_add(999).div_euclid(1000)
+    }
+
     /// So many seconds, held at the largest span instead of overflowing.
     pub const fn seconds(n: i64) -> Span {
         Span(n.saturating_mul(1000))

@@ -1,6 +1,7 @@
 //! `tidegate controller`: runs Rollouts on a cluster. The flags are the reference's, with its rules, so that the arguments
 //! of existing deployments go on working (operations.md 1.1).
 
+mod routing;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -115,6 +116,8 @@ pub struct Controller {
     )]
     retry_period: GoDuration,
     #[command(flatten)]
+    routing: routing::Routing,
+    #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
     idle: Idle,
@@ -160,7 +163,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     service_threads: i64,
-    /// Waits for traffic routing
+    /// Needless: Ingresses are looked at by the passes of their Rollouts
     #[arg(
         long = "ingress-threads",
         default_value_t = 10,
@@ -187,66 +190,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     ephemeral_metadata_update_pod_retries: i64,
-    /// Waits for traffic routing
-    #[arg(
-        long = "aws-target-group-binding-api-version",
-        default_value = "elbv2.k8s.aws/v1beta1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    aws_target_group_binding_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "alb-tag-key-resource-id",
-        default_value = "ingress.k8s.aws/resource",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    alb_tag_key_resource_id: String,
-    /// Waits for traffic routing; `--alb-verify-weight` is its deprecated name
-    #[arg(long = "aws-verify-target-group", alias = "alb-verify-weight", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true, help_heading = "Accepted, without effect")]
-    aws_verify_target_group: bool,
-    /// Waits for traffic routing
-    #[arg(
-        long = "istio-api-version",
-        default_value = "v1alpha3",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    istio_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "ambassador-api-version",
-        default_value = "getambassador.io/v2",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    ambassador_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traffic-split-api-version",
-        default_value = "v1alpha1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traffic_split_api_version: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traefik-api-group",
-        default_value = "traefik.io",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traefik_api_group: String,
-    /// Waits for traffic routing
-    #[arg(
-        long = "traefik-api-version",
-        default_value = "traefik.io/v1alpha1",
-        value_name = "TEXT",
-        help_heading = "Accepted, without effect"
-    )]
-    traefik_api_version: String,
-    /// Waits for traffic routing
+    /// Needless: App Mesh has ended, and a Rollout that names it is refused
     #[arg(
         long = "appmesh-crd-version",
         default_value = "v1beta2",
@@ -254,7 +198,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     appmesh_crd_version: String,
-    /// Waits for traffic routing
+    /// Needless: Ingresses are networking.k8s.io/v1 in every supported Kubernetes
     #[arg(
         long = "ingress-api-version",
         default_value = "",
@@ -263,22 +207,6 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     ingress_api_version: String,
-    /// Waits for traffic routing; may be repeated
-    #[arg(
-        long = "alb-ingress-classes",
-        default_value = "alb",
-        value_name = "CLASS",
-        help_heading = "Accepted, without effect"
-    )]
-    alb_ingress_classes: Vec<String>,
-    /// Waits for traffic routing; may be repeated
-    #[arg(
-        long = "nginx-ingress-classes",
-        default_value = "nginx",
-        value_name = "CLASS",
-        help_heading = "Accepted, without effect"
-    )]
-    nginx_ingress_classes: Vec<String>,
     /// Waits for notifications
     #[arg(long = "self-service-notification-enabled", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true, help_heading = "Accepted, without effect")]
     self_service_notification_enabled: bool,
@@ -335,6 +263,7 @@ impl Controller {
             health_port: self.health_port,
             metrics_port: self.metrics_port,
             profile_address: self.profile_address()?,
+            routers: self.routing.settings()?,
         })
     }
 

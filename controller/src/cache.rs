@@ -10,7 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tidegate_api::analysis::TemplateRef;
 use tidegate_api::object::{Body, Key, Kind, Object, Text};
+use tidegate_api::spec::StepKind;
+use tidegate_api::time::{Span, Time};
+
+use crate::analysis::templates::template_key;
+use crate::routers;
 
 /// Objects by key, with the indexes that decisions need.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -25,7 +31,24 @@ pub struct Cache {
     graves: BTreeMap<Key, Grave>,
     /// Graves of objects whose end the watch has shown, in that order.
     closing: VecDeque<(u64, Key)>,
+    /// Since when things that carry traffic are as they are.
+    moments: BTreeMap<Key, Moments>,
+    /// How the operator set routers up: it decides which objects a Rollout refers to.
+    settings: Arc<routers::Settings>,
 }
+
+/// Since when something is as it is, as far as was seen here. A restart forgets it, which makes everything new: what
+/// waits for a time of rest then waits once more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moments {
+    /// Since when the object asks for what it asks for (its status does not count).
+    pub since: Time,
+    /// Available pods of a ReplicaSet since each of these times, oldest first.
+    pub available: VecDeque<(Time, i64)>,
+}
+
+/// How far back the numbers of available pods are remembered.
+const REMEMBERED: Span = Span::seconds(60);
 
 /// What is left of a deleted object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,13 +60,28 @@ struct Grave {
 }
 
 impl Cache {
+    /// An empty cache of a controller whose routers are set up so.
+    pub fn new(settings: Arc<routers::Settings>) -> Cache {
+        Cache { settings, ..Cache::default() }
+    }
+
+    /// How the operator set routers up.
+    pub fn settings(&self) -> &Arc<routers::Settings> {
+        &self.settings
+    }
+
+    /// Since when an object is as it is; nothing for kinds of which that is not noted.
+    pub fn moments(&self, key: &Key) -> Option<&Moments> {
+        self.moments.get(key)
+    }
+
     /// The object, as far as is known.
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
         self.objects.get(key)
     }
 
-    /// Takes a version of an object. Says whether it was news.
-    pub fn put(&mut self, object: Arc<Object>) -> bool {
+    /// Takes a version of an object that came now. Says whether it was news.
+    pub fn put(&mut self, object: Arc<Object>, now: Time) -> bool {
         let key = object.key();
         let version = object.meta.resource_version;
         if self.graves.get(&key).is_some_and(|grave| grave.version >= version) {
@@ -58,6 +96,7 @@ impl Cache {
             object = shared(object, &held);
             self.unlink(&key, &held);
         }
+        self.note(&key, &object, now);
         self.graves.remove(&key);
         self.link(&key, &object);
         self.objects.insert(key, object);
@@ -80,6 +119,7 @@ impl Cache {
                 let held = held.clone();
                 self.unlink(key, &held);
                 self.objects.remove(key);
+                self.moments.remove(key);
                 true
             }
             None => false,
@@ -160,9 +200,11 @@ impl Cache {
         self.orphans.get(namespace).into_iter().flatten().filter_map(|key| self.objects.get(key))
     }
 
-    /// Rollouts that refer to an object, present or not.
+    /// Rollouts that refer to an object, present or not, or to all objects of its kind in its namespace.
     pub fn referring_to(&self, key: &Key) -> impl Iterator<Item = &Key> {
-        self.references.get(key).into_iter().flatten()
+        let all = Key::new(key.kind.clone(), key.namespace.clone(), "");
+        let to_all = self.references.get(&all).into_iter().flatten();
+        self.references.get(key).into_iter().flatten().chain(to_all)
     }
 
     /// Rollouts that refer to any object of this kind.
@@ -170,6 +212,50 @@ impl Cache {
         let start = Key::new(kind.clone(), "", "");
         let of_kind = self.references.range(start..).take_while(move |(target, _)| target.kind == *kind);
         of_kind.flat_map(|(_, rollouts)| rollouts)
+    }
+
+    /// The analysis templates that an object refers to, and those that they refer to, as far as they exist.
+    pub fn templates_of(&self, object: &Object) -> BTreeMap<Key, Arc<Object>> {
+        let mut found = BTreeMap::new();
+        let mut waiting = named_templates(object);
+        while let Some(key) = waiting.pop() {
+            if let Some(template) = self.objects.get(&key).filter(|_| !found.contains_key(&key)) {
+                waiting.extend(named_templates(template));
+                found.insert(key, template.clone());
+            }
+        }
+        found
+    }
+
+    /// Notes since when it is as it is.
+    fn note(&mut self, key: &Key, object: &Object, now: Time) {
+        let of_rollout = || object.meta.controller().is_some_and(|owner| &*owner.kind == "Rollout");
+        let is_noted = match &object.body {
+            Body::Service(_) | Body::Other(_) => true,
+            Body::ReplicaSet(_) => of_rollout(),
+            _ => false,
+        };
+        if !is_noted {
+            return;
+        }
+        let held = self.objects.get(key);
+        let same = held.is_some_and(|held| asks_the_same(held, object));
+        let moments = self
+            .moments
+            .entry(key.clone())
+            .and_modify(|moments| moments.since = if same { moments.since } else { now })
+            .or_insert_with(|| Moments { since: now, available: VecDeque::new() });
+        if let Some(set) = object.replica_set() {
+            let available = set.status.available.unwrap_or(0);
+            if moments.available.back().is_none_or(|(_, known)| *known != available) {
+                moments.available.push_back((now, available));
+            }
+            let is_old = |at: Time| now.since(at) > REMEMBERED;
+            // The one before the oldest that counts says what held at the beginning of the time remembered.
+            while moments.available.len() > 2 && is_old(moments.available[1].0) {
+                moments.available.pop_front();
+            }
+        }
     }
 
     fn link(&mut self, key: &Key, object: &Object) {
@@ -180,7 +266,7 @@ impl Cache {
             }
             None => {}
         }
-        for target in references(object) {
+        for target in references(object, &self.settings) {
             self.references.entry(target).or_default().insert(key.clone());
         }
     }
@@ -191,7 +277,7 @@ impl Cache {
             None if key.kind == Kind::ReplicaSet => leave(&mut self.orphans, &key.namespace, key),
             None => {}
         }
-        for target in references(object) {
+        for target in references(object, &self.settings) {
             leave(&mut self.references, &target, key);
         }
     }
@@ -221,6 +307,45 @@ fn shared(new: Arc<Object>, held: &Object) -> Arc<Object> {
     Arc::new(Object { kind: new.kind.clone(), meta: new.meta.clone(), body })
 }
 
+/// Whether two versions of an object ask for the same: all but their status and what the server notes.
+fn asks_the_same(before: &Object, after: &Object) -> bool {
+    if before.meta.uid != after.meta.uid
+        || before.meta.labels != after.meta.labels
+        || before.meta.annotations != after.meta.annotations
+    {
+        return false;
+    }
+    match (&before.body, &after.body) {
+        (Body::Service(before), Body::Service(after)) => before.selector == after.selector,
+        (Body::Other(before), Body::Other(after)) => {
+            let fields = |value: &serde_json::Value| {
+                let fields = value.as_object().into_iter().flatten();
+                fields
+                    .filter(|(name, _)| *name != "status")
+                    .map(|(n, v)| (n.clone(), v.clone()))
+                    .collect::<Vec<_>>()
+            };
+            Arc::ptr_eq(before, after) || fields(before) == fields(after)
+        }
+        _ => true,
+    }
+}
+
+impl Moments {
+    /// The fewest pods that were available in the last stretch of time; 0 where not all of it was seen.
+    pub fn steadily_available(&self, now: Time, stretch: Span) -> i64 {
+        let begins = Time(now.0.saturating_sub(stretch.0));
+        let mut fewest = self.available.back().map_or(0, |(_, available)| *available);
+        for (since, available) in self.available.iter().rev() {
+            fewest = fewest.min(*available);
+            if *since <= begins {
+                return fewest;
+            }
+        }
+        0
+    }
+}
+
 fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
     if let Some(set) = index.get_mut(at) {
         set.remove(key);
@@ -230,20 +355,62 @@ fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
     }
 }
 
-/// The objects that a Rollout names in its specification.
-pub fn references(object: &Object) -> Vec<Key> {
+/// The objects that a Rollout names in its specification. A key without a name stands for all objects of that kind in
+/// the namespace.
+pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
+    let mut keys = named_services(object);
+    keys.extend(named_templates(object));
+    let Some(rollout) = object.rollout() else { return keys };
+    let spec = rollout.spec.spec();
+    if let Some(workload) = &spec.workload_ref {
+        keys.push(crate::world::workload_key(&object.meta.namespace, workload));
+    }
+    keys.extend(routers::reads_of(object, settings).into_iter().filter_map(|reads| match reads {
+        routers::Reads::One(key) => Some(key),
+        routers::Reads::Matching(kind, namespace, _) => Some(Key::new(kind, namespace, "")),
+        // Its owner reference leads to the Rollout.
+        routers::Reads::Controlled(..) => None,
+    }));
+    keys
+}
+
+/// The analysis templates that a Rollout or a template names in its specification.
+pub fn named_templates(object: &Object) -> Vec<Key> {
+    let namespace = &object.meta.namespace;
+    let keys = |references: &[TemplateRef]| {
+        references.iter().map(|reference| template_key(namespace, reference)).collect::<Vec<_>>()
+    };
+    if let Some(template) = object.analysis_template() {
+        return keys(&template.spec.spec().templates);
+    }
+    let Some(rollout) = object.rollout() else { return Vec::new() };
+    let spec = rollout.spec.spec();
+    let mut asked = Vec::new();
+    if let Some(canary) = spec.canary() {
+        asked.extend(canary.analysis.iter());
+        asked.extend(canary.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Analysis(analysis) => Some(analysis),
+            _ => None,
+        }));
+    }
+    if let Some(blue_green) = spec.blue_green() {
+        asked.extend(blue_green.pre_promotion_analysis.iter().chain(&blue_green.post_promotion_analysis));
+    }
+    asked.into_iter().flat_map(|analysis| keys(&analysis.templates)).collect()
+}
+
+/// The Services that a Rollout names in its specification.
+pub fn named_services(object: &Object) -> Vec<Key> {
     let Some(rollout) = object.rollout() else { return Vec::new() };
     let spec = rollout.spec.spec();
     let service = |name: &Text| Key::new(Kind::Service, object.meta.namespace.clone(), name.clone());
     let mut keys = Vec::new();
     if let Some(canary) = spec.canary() {
         keys.extend([&canary.canary_service, &canary.stable_service].map(service));
+        keys.extend(canary.ping_pong.iter().flat_map(|pair| [&pair.ping, &pair.pong]).map(service));
     }
     if let Some(blue_green) = spec.blue_green() {
         keys.extend([&blue_green.active_service, &blue_green.preview_service].map(service));
-    }
-    if let Some(workload) = &spec.workload_ref {
-        keys.push(crate::world::workload_key(&object.meta.namespace, workload));
     }
     keys.retain(|key| !key.name.is_empty());
     keys
@@ -272,7 +439,7 @@ mod tests {
         let mut cache = Cache::default();
         let mut spec_after = |object: Arc<Object>| {
             let key = object.key();
-            cache.put(object);
+            cache.put(object, Time(0));
             cache.get(&key).and_then(|held| held.rollout()).expect("a rollout").spec.clone()
         };
         let first = spec_after(rollout(1, "web:1"));
@@ -285,9 +452,9 @@ mod tests {
     #[test]
     fn it_only_moves_forward() {
         let mut cache = Cache::default();
-        assert!(cache.put(service(5, "five")));
-        assert!(!cache.put(service(4, "late")));
-        assert!(!cache.put(service(5, "twice")));
+        assert!(cache.put(service(5, "five"), Time(0)));
+        assert!(!cache.put(service(4, "late"), Time(0)));
+        assert!(!cache.put(service(5, "twice"), Time(0)));
         let key = service(5, "").key();
         assert_eq!(cache.get(&key).and_then(|o| o.meta.labels.get("v")).map(|v| &**v), Some("five"));
     }
@@ -295,11 +462,11 @@ mod tests {
     #[test]
     fn what_was_deleted_stays_deleted() {
         let mut cache = Cache::default();
-        cache.put(service(5, ""));
+        cache.put(service(5, ""), Time(0));
         let key = service(5, "").key();
         assert!(cache.remove(&key, 6));
-        assert!(!cache.put(service(6, "late")));
-        assert!(cache.put(service(7, "new")));
+        assert!(!cache.put(service(6, "late"), Time(0)));
+        assert!(cache.put(service(7, "new"), Time(0)));
         assert!(!cache.remove(&key, 6), "old news about the predecessor");
         assert!(cache.get(&key).is_some());
     }
@@ -307,15 +474,15 @@ mod tests {
     fn the_dead_are_forgotten_when_nothing_can_bring_them_back() {
         let mut cache = Cache::default();
         let key = service(5, "").key();
-        cache.put(service(5, ""));
+        cache.put(service(5, ""), Time(0));
         // A reply told the end, in call 3; the watch may still show a version from before.
         cache.remove(&key, 6);
         cache.forget_graves(100);
-        assert!(!cache.put(service(6, "late")));
+        assert!(!cache.put(service(6, "late"), Time(0)));
         // The watch tells it too, while calls 4 and 5 are under way: their replies may be older.
         cache.remove_for_good(&key, 6, 6);
         cache.forget_graves(5);
-        assert!(!cache.put(service(6, "late")));
+        assert!(!cache.put(service(6, "late"), Time(0)));
         cache.remove(&key, 6);
         cache.forget_graves(6);
         assert_eq!(cache, Cache::default());
@@ -324,7 +491,7 @@ mod tests {
     #[test]
     fn a_list_that_lacks_the_dead_is_their_end_too() {
         let mut cache = Cache::default();
-        cache.put(service(5, ""));
+        cache.put(service(5, ""), Time(0));
         cache.remove(&service(5, "").key(), 5);
         cache.keep_only(&Kind::Service, &BTreeSet::new(), 1);
         cache.forget_graves(1);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tidegate_api::object::{Body, Object, OwnerRef, RolloutStatus, Template, Text};
+use tidegate_api::object::{AnalysisRunStatus, Body, Object, OwnerRef, RolloutStatus, Template, Text};
 use tidegate_api::time::Stamp;
 
 /// One field that changes.
@@ -35,6 +35,13 @@ pub enum Edit {
     RestartAt(Stamp),
     /// Merges the difference of two statuses into the status of a Rollout.
     Status(Arc<RolloutStatus>, Arc<RolloutStatus>),
+    /// The same for an AnalysisRun, whose status is a field like any other.
+    RunStatus(Arc<AnalysisRunStatus>, Arc<AnalysisRunStatus>),
+    /// Sets `spec.terminate` of an AnalysisRun.
+    Terminate,
+    /// Makes the first document the second. What both have in common stays as it is on the server, so that a field that
+    /// came in between survives; a list that differs is replaced whole. Neither version nor identity are changed.
+    Document(Arc<Value>, Arc<Value>),
 }
 
 /// Why an edit does not fit an object.
@@ -121,6 +128,26 @@ impl Edit {
                 }
                 _ => return Err(misfit("status")),
             },
+            Edit::RunStatus(from, to) => match &mut object.body {
+                Body::AnalysisRun(body) => {
+                    let mut status = (*body.status).clone();
+                    status.merge(from, to);
+                    *body = body.with_status(status);
+                }
+                _ => return Err(misfit("status")),
+            },
+            Edit::Terminate => match &mut object.body {
+                Body::AnalysisRun(body) => {
+                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    *body = body.with_spec(spec);
+                }
+                _ => return Err(misfit("spec.terminate")),
+            },
+            Edit::Document(from, to) => {
+                let mut document = object.to_value();
+                merge(&mut document, &difference(from, to));
+                *object = Object::from_value(document).map_err(|_| misfit("place for such a document"))?;
+            }
         }
         Ok(())
     }
@@ -142,7 +169,67 @@ impl Edit {
             Edit::Paused(paused) => patch["spec"]["paused"] = Value::Bool(*paused),
             Edit::RestartAt(at) => patch["spec"]["restartAt"] = Value::from(at.to_string()),
             Edit::Status(from, to) => patch["status"] = Value::Object(from.patch(to)),
+            Edit::RunStatus(from, to) => patch["status"] = Value::Object(from.patch(to)),
+            Edit::Terminate => patch["spec"]["terminate"] = Value::Bool(true),
+            Edit::Document(from, to) => merge_into_patch(patch, &difference(from, to)),
         }
+    }
+}
+
+/// The JSON merge patch from one document to another. Metadata that the server gives is left out.
+fn difference(from: &Value, to: &Value) -> Value {
+    let mut patch = difference_of(from, to).unwrap_or_else(|| json!({}));
+    if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
+        for given in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
+            metadata.remove(given);
+        }
+        if metadata.is_empty() {
+            patch.as_object_mut().map(|patch| patch.remove("metadata"));
+        }
+    }
+    patch
+}
+
+fn difference_of(from: &Value, to: &Value) -> Option<Value> {
+    if from == to {
+        return None;
+    }
+    let (Value::Object(before), Value::Object(after)) = (from, to) else { return Some(to.clone()) };
+    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = after.iter().filter_map(|(key, value)| match before.get(key) {
+        Some(known) => Some((key.clone(), difference_of(known, value)?)),
+        None => Some((key.clone(), value.clone())),
+    });
+    Some(Value::Object(gone.chain(changed).collect()))
+}
+
+/// Applies a JSON merge patch (RFC 7396).
+fn merge(document: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *document = patch.clone();
+        return;
+    };
+    if !document.is_object() {
+        *document = json!({});
+    }
+    let Value::Object(map) = document else { return };
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(map.remove(key)),
+            value => merge(map.entry(key.clone()).or_insert(Value::Null), value),
+        }
+    }
+}
+
+/// Joins two merge patches into one, where nulls stand for what goes.
+fn merge_into_patch(patch: &mut Value, more: &Value) {
+    match (patch, more) {
+        (Value::Object(patch), Value::Object(more)) => {
+            for (key, value) in more {
+                merge_into_patch(patch.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (patch, more) => *patch = more.clone(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`seams`].
 
 pub mod agenda;
+pub mod analysis;
 pub mod cache;
 pub mod commands;
 pub mod edit;
@@ -12,7 +13,10 @@ pub mod lease;
 pub mod manager;
 pub mod names;
 pub mod plan;
+pub mod providers;
+pub mod question;
 pub mod rollout;
+pub mod routers;
 pub mod sabotage;
 pub mod seams;
 pub mod steps;

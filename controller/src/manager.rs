@@ -11,19 +11,32 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
-use crate::cache::{Cache, references};
+use crate::analysis::measure::Exchange;
+use crate::analysis::secrets::SecretData;
+use crate::analysis::{self, RunWorld};
+use crate::cache::{Cache, named_services, named_templates, references};
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
+use crate::providers::Surroundings;
 use crate::rollout;
 use crate::rollout::restart::AGAIN_AFTER;
+use crate::routers;
 use crate::sabotage::Sabotage;
-use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Seams};
+use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Reply, Seams};
 use crate::world::{Facts, RolloutWorld};
 
 /// Kinds that are watched from the start, and must be listed before anything is decided.
 pub const WATCHED: &[Kind] = &[Kind::Rollout, Kind::ReplicaSet, Kind::Pod, Kind::Service];
 
-/// Kinds that are watched once a Rollout refers to an object of theirs. Only that Rollout waits for their list.
-pub const WATCHED_ON_DEMAND: &[Kind] = &[Kind::Deployment, Kind::PodTemplate];
+/// Kinds that are watched once a Rollout refers to an object of theirs, beside those of its routers
+/// ([`routers::reads_of`]). Only that Rollout waits for their list.
+pub const WATCHED_ON_DEMAND: &[Kind] = &[
+    Kind::Deployment,
+    Kind::PodTemplate,
+    Kind::AnalysisRun,
+    Kind::AnalysisTemplate,
+    Kind::ClusterAnalysisTemplate,
+    Kind::Job,
+];
 
 /// Label that says which of several controllers looks after an object.
 pub const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
@@ -40,6 +53,12 @@ pub struct Settings {
     pub instance_id: Option<Text>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
+    /// Where Jobs of analysis runs are made; in the namespace of the run without one.
+    pub job_namespace: Option<Text>,
+    /// What the operator set for metric providers.
+    pub surroundings: Arc<Surroundings>,
+    /// How routers are set up.
+    pub routers: Arc<routers::Settings>,
     /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
     /// and what happens to it meanwhile costs no pass of its own.
     pub passes_at_once: Option<usize>,
@@ -53,6 +72,8 @@ pub struct Manager {
     listed: BTreeSet<Kind>,
     /// Kinds of [`WATCHED_ON_DEMAND`] that were asked for.
     asked_for: BTreeSet<Kind>,
+    /// Kinds among them that the API server does not serve, as far as is known.
+    unserved: BTreeSet<Kind>,
     agenda: Agenda,
     passes: BTreeMap<Key, Pass>,
     calls: BTreeMap<CallId, Key>,
@@ -83,16 +104,30 @@ struct Pass {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Asking { waiting: Vec<Need>, facts: Facts },
-    Writing { plan: Arc<Plan>, at: usize },
+    /// Reads objects, one after the other.
+    Asking {
+        waiting: Vec<Key>,
+        facts: Facts,
+    },
+    /// Waits for replies to questions, which were all asked together. `lost` once one was.
+    Hearing {
+        waiting: BTreeMap<CallId, Text>,
+        facts: Facts,
+        lost: bool,
+    },
+    Writing {
+        plan: Arc<Plan>,
+        at: usize,
+    },
 }
 
 impl Manager {
     /// A manager that knows nothing yet.
     pub fn new(settings: Settings) -> Manager {
         Manager {
+            cache: Cache::new(settings.routers.clone()),
             settings,
-            cache: Cache::default(),
+            unserved: BTreeSet::new(),
             listed: BTreeSet::new(),
             asked_for: BTreeSet::new(),
             agenda: Agenda::default(),
@@ -133,6 +168,10 @@ impl Manager {
 
     /// Takes one event, starts what follows.
     pub fn handle(&mut self, event: Event, seams: &mut impl Seams) {
+        // Runs stand alone too. Where the API does not serve them, nobody but a Rollout with analyses waits for them.
+        if self.asked_for.insert(Kind::AnalysisRun) {
+            seams.watch(Kind::AnalysisRun);
+        }
         match event {
             Event::Seen(object) => self.saw(object, seams),
             Event::Gone(object) => self.lost_sight_of(&object, seams),
@@ -141,13 +180,19 @@ impl Manager {
                 for object in self.cache.keep_only(&kind, &keys, self.next_call) {
                     self.touch(&object, now);
                 }
-                if self.asked_for.contains(&kind) && !self.listed.contains(&kind) {
-                    let waiting: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
-                    waiting.into_iter().for_each(|key| self.agenda.add(key, now));
+                let was_unserved = self.unserved.remove(&kind);
+                self.is_listed(kind, was_unserved, now);
+            }
+            Event::Unserved(kind) => {
+                let now = seams.now();
+                for object in self.cache.keep_only(&kind, &BTreeSet::new(), self.next_call) {
+                    self.touch(&object, now);
                 }
-                self.listed.insert(kind);
+                let is_news = self.unserved.insert(kind.clone());
+                self.is_listed(kind, is_news, now);
             }
             Event::Answered(call, answer) => self.answered(call, answer, seams),
+            Event::Replied(call, reply) => self.replied(call, reply, seams),
             Event::Woken => {}
         }
         self.start_due_passes(seams);
@@ -156,6 +201,20 @@ impl Manager {
         if let Some(next) = self.next_alarm() {
             seams.wake_at(next);
         }
+    }
+
+    /// All that there is of a kind is known now. Whoever waited for it, or for a change in whether it is served, looks again.
+    fn is_listed(&mut self, kind: Kind, is_news: bool, now: Time) {
+        if self.asked_for.contains(&kind) && (is_news || !self.listed.contains(&kind)) {
+            let referring: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
+            let waiting = self.with_users_of_templates(referring);
+            waiting.into_iter().for_each(|key| self.agenda.add(key, now));
+            if kind == Kind::AnalysisRun {
+                let asking = self.cache.of_kind(&Kind::Rollout).filter(|rollout| asks(rollout));
+                asking.for_each(|rollout| self.agenda.add(rollout.key(), now));
+            }
+        }
+        self.listed.insert(kind);
     }
 
     fn next_alarm(&self) -> Option<Time> {
@@ -167,9 +226,13 @@ impl Manager {
         self.agenda.next()
     }
 
-    /// Whether no further pass may begin now.
+    /// Whether no further pass may begin now. Who waits for somebody else's reply is in nobody's way.
     fn is_busy(&self) -> bool {
-        self.settings.passes_at_once.is_some_and(|most| self.passes.len() >= most.max(1))
+        let hears = |pass: &&Pass| matches!(pass.stage, Stage::Hearing { .. });
+        let busy = || self.passes.len() - self.passes.values().filter(hears).count();
+        self.settings
+            .passes_at_once
+            .is_some_and(|most| self.passes.len() >= most.max(1) && busy() >= most.max(1))
     }
 
     fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
@@ -185,13 +248,24 @@ impl Manager {
         }
     }
 
-    /// Has those kinds watched that this Rollout refers to and nobody did before.
+    /// Has those kinds watched that this object refers to and nobody did before.
     fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
-        if rollout.rollout().is_none() || !self.is_ours(rollout) {
+        if !self.is_ours(rollout) {
             return;
         }
-        for kind in references(rollout).into_iter().map(|key| key.kind) {
-            if WATCHED_ON_DEMAND.contains(&kind) && self.asked_for.insert(kind.clone()) {
+        let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();
+        let needs_jobs = rollout
+            .analysis_run()
+            .is_some_and(|run| !run.status.is_over() && run.spec.spec().metrics.iter().any(measures_by_job));
+        if needs_jobs && self.asked_for.insert(Kind::Job) {
+            seams.watch(Kind::Job);
+        }
+        let of_routers = routers::reads_of(rollout, &self.settings.routers);
+        let of_routers: Vec<Kind> = of_routers.iter().map(|reads| reads.kind().clone()).collect();
+        let others = references(rollout, &self.settings.routers).into_iter().map(|key| key.kind);
+        let others: Vec<Kind> = others.filter(|kind| WATCHED_ON_DEMAND.contains(kind)).collect();
+        for kind in of_routers.into_iter().chain(others) {
+            if !WATCHED.contains(&kind) && self.asked_for.insert(kind.clone()) {
                 seams.watch(kind);
             }
         }
@@ -202,10 +276,16 @@ impl Manager {
         if self.asked_for.iter().all(|kind| self.listed.contains(kind)) {
             return false;
         }
+        let is_unknown = |key: &Key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind);
         let refers = |rollout: &Arc<Object>| {
-            references(rollout)
-                .iter()
-                .any(|key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind))
+            references(rollout, &self.settings.routers).iter().any(is_unknown)
+                || (asks(rollout) && !self.listed.contains(&Kind::AnalysisRun))
+                || self
+                    .cache
+                    .templates_of(rollout)
+                    .values()
+                    .flat_map(|one| named_templates(one))
+                    .any(|k| is_unknown(&k))
         };
         self.cache.get(key).is_some_and(refers)
     }
@@ -213,17 +293,32 @@ impl Manager {
     /// Takes a version of an object and queues what it concerns. Says whether it was news.
     fn learn(&mut self, object: &Arc<Object>, now: Time) -> bool {
         let before = self.cache.get(&object.key()).cloned();
-        if !self.cache.put(object.clone()) {
+        if !self.cache.put(object.clone(), now) {
             return false;
         }
-        // A Service that is no longer named must lose our selector.
-        for service in before.iter().flat_map(|before| services_of(before)) {
-            if self.cache.referring_to(&service).next().is_none() {
-                self.agenda.add(service, now);
-            }
+        // What is no longer named must lose what was left there.
+        let settings = self.settings.routers.clone();
+        let named_before = before.iter().flat_map(|before| references(before, &settings));
+        let named_now = references(object, &settings);
+        for left in named_before.filter(|key| !key.name.is_empty() && !named_now.contains(key)) {
+            self.agenda.add(left, now);
         }
         self.touch(object, now);
+        // Measurements come and go; what a run says concerns its Rollout only when it says something else.
+        let phase = |object: &Object| object.analysis_run().map(|run| run.status.phase().to_owned());
+        if before.is_none_or(|before| phase(&before) != phase(object)) {
+            self.touch_asker(object, now);
+        }
         true
+    }
+
+    /// Queues the Rollout that asks with this run.
+    fn touch_asker(&mut self, run: &Object, now: Time) {
+        if let Some(owner) = run.meta.controller().filter(|owner| &*owner.kind == "Rollout")
+            && run.analysis_run().is_some()
+        {
+            self.agenda.add(Key::new(Kind::Rollout, run.meta.namespace.clone(), owner.name.clone()), now);
+        }
     }
 
     fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
@@ -235,10 +330,36 @@ impl Manager {
         if key.kind == Kind::Rollout && self.is_ours(object) {
             let message = format!("Rollout {}/{} is deleted.", key.name, key.namespace);
             self.record(notice(object, "RolloutDeleted", message), seams);
+            for left in references(object, &self.settings.routers) {
+                self.agenda.add(left, seams.now());
+            }
             self.failures.remove(&key);
             self.trail.remove(&key);
         }
+        if key.kind == Kind::AnalysisRun {
+            self.failures.remove(&key);
+            self.trail.remove(&key);
+            self.touch_asker(object, seams.now());
+        }
         self.touch(object, seams.now());
+    }
+
+    /// These keys, and instead of each template who refers to it.
+    fn with_users_of_templates(&self, keys: Vec<Key>) -> BTreeSet<Key> {
+        let (mut found, mut waiting) = (BTreeSet::new(), keys);
+        while let Some(key) = waiting.pop() {
+            let is_template = matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate);
+            if found.insert(key.clone()) && is_template {
+                waiting.extend(self.cache.referring_to(&key).cloned());
+            }
+        }
+        found.retain(|key| !matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate));
+        found
+    }
+
+    /// Whether a kind is watched for the sake of routers.
+    fn is_of_routers(&self, kind: &Kind) -> bool {
+        matches!(kind, Kind::Other { .. }) && self.asked_for.contains(kind)
     }
 
     /// Whether a Rollout carries our instance label.
@@ -256,13 +377,22 @@ impl Manager {
     /// Queues every key that a change of this object concerns.
     fn touch(&mut self, object: &Object, now: Time) {
         let key = object.key();
-        let mut keys: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
+        let referring: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
+        let mut keys: Vec<Key> = self.with_users_of_templates(referring).into_iter().collect();
         match key.kind {
             Kind::Rollout => {
                 keys.extend(services_of(object));
                 keys.push(key);
             }
-            Kind::Service => keys.push(key),
+            Kind::Service | Kind::AnalysisRun => keys.push(key),
+            Kind::Job => keys.extend(analysis::job::run_of(object)),
+            _ if self.is_of_routers(&key.kind) => {
+                let owner = object.meta.controller().filter(|owner| &*owner.kind == "Rollout");
+                keys.extend(
+                    owner.map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone())),
+                );
+                keys.push(key);
+            }
             _ => match object.meta.controller() {
                 Some(owner) if &*owner.kind == "Rollout" => {
                     keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
@@ -276,6 +406,9 @@ impl Manager {
                         .and_then(|set| set.meta.controller())
                         .map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
                     keys.extend(rollout.filter(|rollout| self.is_restarting(rollout)));
+                    let job = Key::new(Kind::Job, key.namespace.clone(), owner.name.clone());
+                    let job = self.cache.get(&job).filter(|job| job.meta.uid == owner.uid);
+                    keys.extend(job.and_then(|job| analysis::job::run_of(job)));
                 }
                 Some(_) => {}
                 None if key.kind == Kind::ReplicaSet => {
@@ -313,7 +446,8 @@ impl Manager {
                 continue;
             }
             seams.began(&key, due);
-            let facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+            let unserved = self.unserved.iter().cloned().collect();
+            let facts = Facts { sabotage: self.settings.sabotage, unserved, ..Facts::default() };
             self.look(key, facts, seams);
         }
     }
@@ -330,8 +464,19 @@ impl Manager {
                 }
                 _ => Plan::default(),
             },
+            Kind::AnalysisRun => {
+                match RunWorld::gather(
+                    &self.cache,
+                    &key,
+                    self.settings.job_namespace.as_ref(),
+                    &self.settings.surroundings,
+                ) {
+                    Some(world) if self.is_ours(&world.run) => analysis::plan(&world, &facts, now),
+                    _ => Plan::default(),
+                }
+            }
             Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
-            _ => Plan::default(),
+            _ => routers::plan_clean_up(&self.cache, &key),
         };
         if plan.needs.is_empty() {
             let plan = Arc::new(plan);
@@ -339,11 +484,59 @@ impl Manager {
             let stage = Stage::Writing { plan, at: 0 };
             self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
             self.go_on(&key, seams);
-        } else {
-            let stage = Stage::Asking { waiting: plan.needs, facts };
-            self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
-            self.ask(&key, seams);
+            return;
         }
+        // Objects first: questions may depend on them, and are listed again by the next look.
+        let live = |need: &Need| if let Need::Live(key) = need { Some(key.clone()) } else { None };
+        let waiting: Vec<Key> = plan.needs.iter().filter_map(live).collect();
+        if waiting.is_empty() {
+            return self.put_questions(key, plan.needs, facts, seams);
+        }
+        let stage = Stage::Asking { waiting, facts };
+        self.passes.insert(key.clone(), Pass { stage, versions: BTreeMap::new(), failed: false });
+        self.ask(&key, seams);
+    }
+
+    /// Asks all questions of a pass together.
+    fn put_questions(&mut self, key: Key, needs: Vec<Need>, mut facts: Facts, seams: &mut impl Seams) {
+        let now = seams.now();
+        let mut waiting = BTreeMap::new();
+        for need in needs {
+            let Need::Reply(part, question) = need else { continue };
+            let fresh = Exchange { begun: now, heard: now, replies: Vec::new() };
+            facts.exchanges.entry(part.clone()).or_insert(fresh);
+            let id = CallId(self.next_call);
+            self.next_call += 1;
+            self.calls.insert(id, key.clone());
+            waiting.insert(id, part);
+            seams.ask(id, *question);
+        }
+        let stage = Stage::Hearing { waiting, facts, lost: false };
+        self.passes.insert(key, Pass { stage, versions: BTreeMap::new(), failed: false });
+    }
+
+    fn replied(&mut self, call: CallId, reply: Reply, seams: &mut impl Seams) {
+        let Some(key) = self.calls.remove(&call) else { return };
+        let Some(Pass { stage: Stage::Hearing { waiting, facts, lost }, .. }) = self.passes.get_mut(&key)
+        else {
+            return;
+        };
+        let Some(part) = waiting.remove(&call) else { return };
+        *lost |= reply == Reply::Lost;
+        if let Some(exchange) = facts.exchanges.get_mut(&part) {
+            exchange.heard = seams.now();
+            exchange.replies.push(reply);
+        }
+        if !waiting.is_empty() {
+            return;
+        }
+        if *lost {
+            // Nothing of the attempt is stored: all of it is asked again.
+            return self.end(&key, true, Wake::OnChange, seams);
+        }
+        let facts = std::mem::take(facts);
+        self.passes.remove(&key);
+        self.look(key, facts, seams);
     }
 
     /// Pods of this Rollout whose eviction was refused a moment ago.
@@ -412,21 +605,23 @@ impl Manager {
     fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
         let Some(key) = self.calls.remove(&call) else { return };
         // Whatever comes back is knowledge, also when the pass that asked is over.
-        if let Answer::Done(Some(object)) = &answer {
+        if let Answer::Done(Some(object)) = &answer
+            && is_kept(&object.kind)
+        {
             self.learn(object, seams.now());
             self.ask_for_kinds(object, seams);
         }
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
             Some(Stage::Writing { .. }) => self.write_ended(&key, answer, seams),
-            None => {}
+            Some(Stage::Hearing { .. }) | None => {}
         }
     }
 
     /// Asks for the first fact that is still missing; they are asked one after the other.
     fn ask(&mut self, key: &Key, seams: &mut impl Seams) {
         let Some(Pass { stage: Stage::Asking { waiting, .. }, .. }) = self.passes.get(key) else { return };
-        if let Some(Need::Live(target)) = waiting.first() {
+        if let Some(target) = waiting.first() {
             self.call(key, ApiCall::Get(target.clone()), seams);
         }
     }
@@ -435,8 +630,22 @@ impl Manager {
         let Some(Pass { stage: Stage::Asking { waiting, facts }, .. }) = self.passes.get_mut(key) else {
             return;
         };
-        let Need::Live(target) = waiting.remove(0);
+        let target = waiting.remove(0);
         match answer {
+            Answer::Done(Some(object)) if target.kind == Kind::Secret => {
+                drop(facts.secrets.insert(target, Ok(SecretData::of(&object))));
+            }
+            Answer::Refused(ApiError::NotFound(_)) if target.kind == Kind::Secret => {
+                let why = format!("secrets \"{}\" not found", target.name);
+                drop(facts.secrets.insert(target, Err(why.into())));
+            }
+            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Secret => {
+                drop(facts.secrets.insert(target, Err(why)));
+            }
+            // What may never be seen is an answer too, or a measurement would wait for ever (L9).
+            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Job => {
+                drop(facts.refused.insert(target, why));
+            }
             Answer::Done(object) => drop(facts.live.insert(target, object)),
             Answer::Refused(ApiError::NotFound(_)) => drop(facts.live.insert(target, None)),
             Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams),
@@ -483,6 +692,17 @@ impl Manager {
             }
             Answer::Refused(_) | Answer::Lost => match write.if_refused {
                 IfRefused::Stop => self.end(key, true, plan.wake, seams),
+                IfRefused::Tell => match answer {
+                    Answer::Refused(
+                        ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
+                    ) => {
+                        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+                        facts.refused.insert(write.key.clone(), why);
+                        self.passes.remove(key);
+                        self.look(key.clone(), facts, seams);
+                    }
+                    _ => self.end(key, true, plan.wake, seams),
+                },
                 IfRefused::GoOn => {
                     pass.failed = true;
                     *at += 1;
@@ -513,9 +733,19 @@ impl Manager {
     }
 }
 
+/// Whether a Rollout asks with analysis runs.
+fn asks(rollout: &Object) -> bool {
+    !named_templates(rollout).is_empty()
+}
+
+/// Whether objects of this kind may stay in memory. Secrets are read, used and forgotten.
+fn is_kept(kind: &Kind) -> bool {
+    *kind != Kind::Secret
+}
+
 /// The Services that a Rollout names.
 fn services_of(object: &Object) -> impl Iterator<Item = Key> {
-    references(object).into_iter().filter(|key| key.kind == Kind::Service)
+    named_services(object).into_iter()
 }
 
 fn notice(object: &Object, reason: &str, message: String) -> Notice {

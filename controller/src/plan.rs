@@ -7,6 +7,7 @@ use tidegate_api::object::{Key, Object, Text};
 use tidegate_api::time::Time;
 
 use crate::edit::Edit;
+use crate::question::Question;
 
 /// Everything one pass decided. Carrying it out twice is the same as carrying it out once.
 #[must_use]
@@ -77,6 +78,9 @@ pub enum IfRefused {
     Stop,
     /// The rest is done all the same, and the pass is tried again afterwards (a side task may not stop the main path).
     GoOn,
+    /// The pass looks again at once, knowing what was said: the refusal is the outcome of what was asked. One that may
+    /// pass by itself (no connection, too many requests) is treated as [`IfRefused::Stop`].
+    Tell,
     /// Expected (a disruption budget says no): no failure, and the pass looks again at once, knowing that.
     Accept,
 }
@@ -102,10 +106,12 @@ impl Wake {
 }
 
 /// A fact from outside that a decision cannot do without.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Need {
     /// The object as the API server has it now.
     Live(Key),
+    /// The reply to a question, asked for this metric of an analysis run. All of them are asked together.
+    Reply(Text, Box<Question>),
 }
 
 /// Something worth telling people: becomes a Kubernetes event.

@@ -1,10 +1,10 @@
 //! The doors to the outside. Read this first.
 //!
 //! The brain does no I/O. The manager is a state machine: it takes one [`Event`] at a time and, while it handles it,
-//! may start calls through [`Cluster`] and set its alarm through [`Clock`]. Nothing waits: the outcome of what was
+//! may start calls through [`Cluster`] and [`Metrics`] and set its alarm through [`Clock`]. Nothing waits: the outcome of what was
 //! started comes back later as another event. `sim` opens the doors onto an invented cluster; a live adapter opens
-//! the same ones onto a real API server. (The third door, Metrics, carries questions to metric providers in the same
-//! way: started here, answered by an event. It comes with analysis.)
+//! the same ones onto a real API server. [`Metrics`] carries questions to everybody else in the same way: to metric
+//! providers, and to the control planes of load balancers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::Time;
 
 use crate::plan::{Guard, Notice, Verb};
+pub use crate::question::{Question, Reply};
 
 /// Names a call between its start and its answer. Given by the manager, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,9 +41,15 @@ pub trait Clock {
     fn wake_at(&mut self, at: Time);
 }
 
+/// Carries questions to the outside world. What comes back is not interpreted on the way.
+pub trait Metrics {
+    /// Starts carrying one question. Its reply arrives later as [`Event::Replied`].
+    fn ask(&mut self, id: CallId, question: Question);
+}
+
 /// All doors together.
-pub trait Seams: Cluster + Clock {}
-impl<T: Cluster + Clock> Seams for T {}
+pub trait Seams: Cluster + Clock + Metrics {}
+impl<T: Cluster + Clock + Metrics> Seams for T {}
 
 /// One request to the API server.
 #[derive(Clone, PartialEq, Debug)]
@@ -72,8 +79,13 @@ pub enum Event {
     /// A list of a kind is complete: every object of that kind that is not among these keys is gone.
     /// Nothing is decided before each kind that it could depend on was listed once.
     Listed(Kind, BTreeSet<Key>),
+    /// The API server does not serve a kind that was asked for with [`Cluster::watch`]. Should it do so later, a list
+    /// follows.
+    Unserved(Kind),
     /// A call has an outcome.
     Answered(CallId, Answer),
+    /// A question has a reply.
+    Replied(CallId, Reply),
     /// The alarm rang.
     Woken,
 }

@@ -6,7 +6,12 @@ use std::sync::Arc;
 use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::spec::WorkloadRef;
 
-use crate::cache::{Cache, references};
+use tidegate_api::time::{Span, Time};
+
+use crate::analysis::measure::Exchange;
+use crate::analysis::secrets::SecretData;
+use crate::cache::{Cache, Moments, named_services};
+use crate::routers::{self, Reads};
 use crate::sabotage::Sabotage;
 
 /// Everything one Rollout's decision may look at.
@@ -24,6 +29,18 @@ pub struct RolloutWorld {
     pub pods: Vec<Arc<Object>>,
     /// The workload it refers to, if that exists.
     pub workload: Option<Arc<Object>>,
+    /// Objects of its routers, those that exist.
+    pub routes: BTreeMap<Key, Arc<Object>>,
+    /// Since when its Services, routes and ReplicaSets are as they are. Empty without traffic routing.
+    pub moments: BTreeMap<Key, Moments>,
+    /// Its analysis runs, by name.
+    pub runs: Vec<Arc<Object>>,
+    /// All runs of its namespace whose names begin as ours would.
+    pub run_names: BTreeMap<Text, Arc<Object>>,
+    /// The analysis templates that it names, and those that they consist of, as far as they exist.
+    pub templates: BTreeMap<Key, Arc<Object>>,
+    /// How the operator set routers up.
+    pub settings: Arc<routers::Settings>,
 }
 
 /// What was asked of the outside for this decision.
@@ -31,8 +48,16 @@ pub struct RolloutWorld {
 pub struct Facts {
     /// Live reads: the object, or that there is none.
     pub live: BTreeMap<Key, Option<Arc<Object>>>,
+    /// Secrets that were asked for, or why one cannot be had.
+    pub secrets: BTreeMap<Key, Result<SecretData, Text>>,
+    /// What was said so far in attempts to measure, by metric.
+    pub exchanges: BTreeMap<Text, Exchange>,
+    /// Writes of this pass that were refused for good, with what was said.
+    pub refused: BTreeMap<Key, Text>,
     /// Pods whose eviction a disruption budget has refused a moment ago.
     pub protected: BTreeSet<Key>,
+    /// Kinds that the API server does not serve.
+    pub unserved: Vec<Kind>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
 }
@@ -64,9 +89,8 @@ impl RolloutWorld {
             .filter(|set| set.meta.controller().is_some_and(|owner| owner.uid != rollout.meta.uid))
             .cloned()
             .collect();
-        let services = references(&rollout)
+        let services: BTreeMap<Text, Arc<Object>> = named_services(&rollout)
             .iter()
-            .filter(|key| key.kind == Kind::Service)
             .filter_map(|key| Some((key.name.clone(), cache.get(key)?.clone())))
             .collect();
         let workload = spec
@@ -74,8 +98,65 @@ impl RolloutWorld {
             .as_ref()
             .and_then(|workload| cache.get(&workload_key(namespace, workload)))
             .cloned();
-        Some(RolloutWorld { rollout, sets, strangers, services, pods, workload })
+        let settings = cache.settings().clone();
+        let routes = routes(cache, &rollout, &settings);
+        let moments = match spec.canary().is_some_and(|canary| canary.traffic_routing.is_some()) {
+            false => BTreeMap::new(),
+            true => {
+                let carriers =
+                    services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
+                carriers.filter_map(|key| Some((key.clone(), cache.moments(&key)?.clone()))).collect()
+            }
+        };
+        let runs = cache.owned_by(&rollout.meta.uid, Kind::AnalysisRun).cloned().collect();
+        let run_names = cache.named_like(&Kind::AnalysisRun, namespace, &prefix);
+        let run_names = run_names.map(|run| (run.meta.name.clone(), run.clone())).collect();
+        let templates = cache.templates_of(&rollout);
+        Some(RolloutWorld {
+            rollout,
+            sets,
+            strangers,
+            services,
+            pods,
+            workload,
+            routes,
+            moments,
+            runs,
+            run_names,
+            templates,
+            settings,
+        })
     }
+
+    /// When an object that carries traffic will have been as it is for so long; nothing when it already has, and for what
+    /// is not there.
+    pub fn rests_at(&self, key: &Key, stretch: Span, now: Time) -> Option<Time> {
+        let rested = self.moments.get(key)?.since.plus(stretch);
+        (rested > now).then_some(rested)
+    }
+}
+
+fn routes(cache: &Cache, rollout: &Object, settings: &routers::Settings) -> BTreeMap<Key, Arc<Object>> {
+    let mut found = BTreeMap::new();
+    for reads in routers::reads_of(rollout, settings) {
+        match reads {
+            Reads::One(key) => drop(cache.get(&key).map(|object| found.insert(key.clone(), object.clone()))),
+            Reads::Matching(kind, namespace, selector) => {
+                let all = cache.named_like(&kind, &namespace, "");
+                let matching = all.filter(|object| selector.matches(&object.meta.labels));
+                found.extend(matching.map(|object| (object.key(), object.clone())));
+            }
+            Reads::Controlled(kind, namespace) => {
+                let owner_is_it = |object: &&Arc<Object>| {
+                    let owner = object.meta.controller();
+                    owner.is_some_and(|owner| &*owner.kind == "Rollout" && owner.name == rollout.meta.name)
+                };
+                let all = cache.named_like(&kind, &namespace, "").filter(owner_is_it);
+                found.extend(all.map(|object| (object.key(), object.clone())));
+            }
+        }
+    }
+    found
 }
 
 /// Where the workload of a reference lives. Only the group counts: the version merely chose a watch in the reference.

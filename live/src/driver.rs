@@ -7,7 +7,7 @@ use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, Settings, WATCHED};
 use tidegate_controller::plan::{Notice, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Reply};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -190,6 +190,13 @@ impl Cluster for Loop<'_> {
 
     fn ended(&mut self, key: &Key, failed: bool) {
         self.witness.ended(key, failed);
+    }
+}
+
+impl Metrics for Loop<'_> {
+    fn ask(&mut self, id: CallId, question: tidegate_controller::seams::Question) {
+        let reply = Reply::Failed(format!("{question}: not built yet").into());
+        let _ = self.sender.send(Event::Replied(id, reply));
     }
 }
 

@@ -482,7 +482,7 @@ fn strategy(spec: &Spec) -> &'static str {
 /// The last router that is configured, in the order that the reference looks through. Others have no name there.
 fn traffic_router(spec: &Spec) -> &'static str {
     let routing = match &spec.strategy {
-        Strategy::Canary(canary) => canary.traffic_routing.as_deref(),
+        Strategy::Canary(canary) => canary.traffic_routing.as_ref(),
         Strategy::BlueGreen(_) | Strategy::Unclear => None,
     };
     let Some(routing) = routing else { return "" };
@@ -494,7 +494,7 @@ fn traffic_router(spec: &Spec) -> &'static str {
         ("smi", "SMI"),
         ("appMesh", "AppMesh"),
     ];
-    routers.into_iter().rfind(|(field, _)| !routing[*field].is_null()).map_or("", |(_, name)| name)
+    routers.into_iter().rfind(|(field, _)| routing.has(field)).map_or("", |(_, name)| name)
 }
 
 /// The phase of a Rollout as its metrics tell it. Not `status.phase`.
@@ -537,7 +537,7 @@ impl Witness for Metrics {
                     inner.mark_gone(object, now);
                 }
             }
-            Event::Answered(..) | Event::Woken => {}
+            Event::Answered(..) | Event::Replied(..) | Event::Unserved(_) | Event::Woken => {}
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::routers;
 use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, NoServer, Role};
@@ -47,6 +49,8 @@ pub struct Options {
     pub metrics_port: u16,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
+    /// How routers are set up.
+    pub routers: routers::Settings,
 }
 
 /// In which election, under which name.
@@ -118,6 +122,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     }
     let settings = Settings {
         instance_id: options.instance_id,
+        routers: Arc::new(options.routers),
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()
     };

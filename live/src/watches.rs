@@ -87,6 +87,14 @@ async fn follow<const PART: u8>(client: Client, scope: Scope, kind: Kind, events
             Ok(watcher::Event::InitDone) => Some(Event::Listed(kind.clone(), std::mem::take(&mut listed))),
             Ok(watcher::Event::Apply(document)) => read(&kind, document).map(Event::Seen),
             Ok(watcher::Event::Delete(document)) => read(&kind, document).map(Event::Gone),
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+                tracing::warn!(
+                    kind = kind.name(),
+                    api = kind.api_version(),
+                    "the API server does not serve this kind"
+                );
+                Some(Event::Unserved(kind.clone()))
+            }
             Err(error) => {
                 tracing::warn!(kind = kind.name(), %error, "the watch failed and is begun again");
                 None

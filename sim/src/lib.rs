@@ -4,6 +4,7 @@
 //! plain data, so a run can be copied at any point and continued twice.
 
 pub mod cluster;
+pub mod dataplane;
 pub mod dice;
 pub mod election;
 pub mod forecast;
@@ -14,4 +15,5 @@ pub mod scenario;
 pub mod swarm;
 pub mod sweep;
 pub mod trace;
+pub mod traffic;
 pub mod world;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::sabotage::Sabotage;
@@ -14,6 +14,7 @@ use crate::invariants::{Violation, Watchdog};
 use crate::reference::{Place, Record};
 use crate::scenario::{Condition, Entry, Moment, Script, Simple, Since, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
+use crate::traffic::Meter;
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
 /// The first deployment must come to rest within this time.
@@ -50,6 +51,7 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     begin: Time,
     record: Record,
+    meter: Meter,
 }
 
 /// Something that did not come as it should.
@@ -87,6 +89,20 @@ impl Outcome {
         self.record.tracks(place)
     }
 
+    /// What the users of each Rollout felt; nothing where nobody counted them.
+    pub fn users(&self) -> Value {
+        let felt = self.meter.felt().map(|(name, felt)| (name.to_string(), felt.to_value()));
+        match self.meter.is_on() {
+            true => felt.collect::<Map<_, _>>().into(),
+            false => Value::Null,
+        }
+    }
+
+    /// What users felt.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// The run as data; `docs/output.md` tells the shape.
     pub fn to_value(&self) -> Value {
         let violation = |violation: &Violation| {
@@ -99,8 +115,7 @@ impl Outcome {
             "simulated_seconds": self.simulated.0 / 1000,
             "events": self.lines.iter().map(Line::to_value).collect::<Vec<_>>(),
             "milestones": self.milestones(),
-            // Nobody uses the invented cluster yet.
-            "users": null,
+            "users": self.users(),
             "invariants": {"checks": self.checks,
                 "violations": self.violations.iter().map(violation).collect::<Vec<_>>()},
             "writes": self.writes, "hash": format!("{:016x}", self.hash),
@@ -188,6 +203,8 @@ struct Watch<'a> {
     silent: bool,
     watchdog: Watchdog,
     record: Record,
+    /// Counts what users feel, from the beginning of the story.
+    meter: Option<Meter>,
 }
 
 impl Observer for Watch<'_> {
@@ -195,6 +212,9 @@ impl Observer for Watch<'_> {
         self.watchdog.saw(world, what);
         if let Some(spectator) = &mut self.spectator {
             spectator.saw(world, what);
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.saw(world, what);
         }
         if !self.silent {
             self.record.saw(world, what);
@@ -239,6 +259,9 @@ impl<'a> Stage<'a> {
             seed: script.seed,
             pods: script.pods.clone(),
             watch_lag: script.watch_lag,
+            routers: script.routers.clone(),
+            traffic: script.traffic.clone(),
+            quality: script.quality.clone(),
             interventions: setup.interventions,
             ..WorldConfig::default()
         };
@@ -264,6 +287,7 @@ impl<'a> Stage<'a> {
             silent: setup.silent,
             watchdog: Watchdog::default(),
             record: Record::new(begin),
+            meter: None,
         };
         let mut failures = Vec::new();
         for object in &script.given {
@@ -297,6 +321,10 @@ impl<'a> Stage<'a> {
         let limit = begin.plus(script.then.within.unwrap_or(LONGEST));
         let last = Since { at: begin, recorded: world.recorded().len() };
         watch.since = last;
+        if let Some(traffic) = &mut world.config_mut().traffic {
+            traffic.since = begin;
+        }
+        watch.meter = (!setup.silent || script.then.users_saw.is_some()).then(|| Meter::begin(&world));
         let (recorded, first, promoted) = (last.recorded, versions(&world), Vec::new());
         Stage { script, world, watch, begin, recorded, last, limit, first, promoted, failures }
     }
@@ -310,9 +338,18 @@ impl<'a> Stage<'a> {
             self.last = Since { at: self.world.now(), recorded: self.world.recorded().len() };
         }
         let rest = self.come_to_rest();
+        let meter = self.users();
         self.watch.trace.finish(&self.world);
+        if meter.is_on() {
+            for (name, felt) in meter.felt() {
+                let what = format!("{name} {} requests", felt.requests());
+                self.watch.trace.tell(&self.world, "users", what, felt.said());
+            }
+        }
         let ends = self.ends();
         self.judge(rest, &ends);
+        let saw = self.script.then.users_saw.iter().flat_map(|saw| saw.complaints(&meter));
+        self.failures.extend(saw.map(|message| Failure { line: self.script.then.line, message }));
         let violations = self.watch.watchdog.violations().to_vec();
         self.failures.extend(violations.iter().map(|violation| failure(broken(violation, self.begin))));
         let outcome = Outcome {
@@ -329,10 +366,18 @@ impl<'a> Stage<'a> {
             failures: self.failures,
             begin: self.begin,
             record: self.watch.record,
+            meter,
         };
         let now = versions(&self.world);
         let updated = now.iter().any(|(key, version)| self.first.get(key) != Some(version));
         Life { outcome, world: self.world, updated, promoted: self.promoted }
+    }
+
+    /// What users felt until now.
+    fn users(&mut self) -> Meter {
+        let mut meter = self.watch.meter.take().unwrap_or_default();
+        meter.finish(&self.world);
+        meter
     }
 
     /// Lets the world go on until the moment of an entry; says whether it came.
@@ -494,6 +539,19 @@ impl<'a> Stage<'a> {
                 }
             }
             Verb::Fault(fault) => fault.begin(&mut self.world),
+            Verb::Traffic(rps) => {
+                self.world.turn(&mut self.watch, |config| {
+                    config.traffic.get_or_insert_default().rps = vec![(Span::ZERO, *rps)];
+                });
+            }
+            Verb::Quality(qualities) => self.world.turn(&mut self.watch, |config| {
+                for (image, quality) in qualities {
+                    config.quality.retain(|(known, _)| known != image);
+                    config.quality.push((image.clone(), *quality));
+                }
+                config.quality.sort_by(|(a, _), (b, _)| (b.len(), a).cmp(&(a.len(), b)));
+            }),
+            Verb::Serve(kind, is_served) => self.world.serve(kind, *is_served),
             _ => {}
         }
         if !matches!(verb, Verb::Note(_)) {

@@ -14,7 +14,8 @@ mod observe;
 mod user;
 
 pub use config::{
-    FaultRates, Flaps, Interventions, Leak, Millis, NextWrite, PodModel, PodModels, Strike, WorldConfig,
+    FaultRates, Flaps, Interventions, Leak, Millis, NextWrite, PodModel, PodModels, Quality, RouterModel,
+    Strike, TrafficModel, WorldConfig,
 };
 pub use incarnation::{CallCounts, Incarnation};
 pub use observe::{Chain, Happened, Observer, Watching, Writer};
@@ -27,11 +28,13 @@ use std::sync::Arc;
 use tidegate_api::object::{Key, Object, Text};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::plan::Notice;
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Reply};
 
 use crate::cluster::actors::hpa::Load;
+use crate::cluster::actors::routers::Kept;
 use crate::cluster::life::Stage;
 use crate::cluster::store::{Change, Store};
+use crate::dataplane::applied::DataPlane;
 use crate::dice::Dice;
 use incarnation::News;
 use observe::digest;
@@ -53,6 +56,10 @@ pub struct World {
     pub(crate) held_pods: BTreeSet<Key>,
     pub(crate) pods_made: u64,
     pub(crate) loads: BTreeMap<Key, Load>,
+    /// What the proxies serve by.
+    pub(crate) plane: DataPlane,
+    /// Objects that somebody puts back as they were.
+    pub(crate) kept: BTreeMap<Key, Kept>,
     heap: BinaryHeap<Entry>,
     sequence: u64,
     chain: Chain,
@@ -76,6 +83,10 @@ pub struct Stock {
     pub actors: Dice,
     /// Lives of pods.
     pub pods: Dice,
+    /// Lag of routers.
+    pub routers: Dice,
+    /// Lag of endpoints.
+    pub endpoints: Dice,
     /// Faults by chance.
     pub faults: Dice,
     /// What becomes of calls under way in a crash.
@@ -109,11 +120,15 @@ pub(crate) enum Due {
     Deliver { to: u32, stream: usize, connection: u32, news: News },
     Arrive { from: u32, id: CallId, call: Box<ApiCall>, strike: Option<Strike> },
     Reply { to: u32, id: CallId, answer: Answer },
+    Replied { to: u32, id: CallId, reply: Reply },
     Restart,
     Sync(Key),
     Recount(Key),
     Collect(Text),
     Pod { key: Key, uid: Text, stage: Stage },
+    Apply { key: Key, proxy: usize, number: u64 },
+    Endpoints(Key),
+    PutBack(Key),
 }
 
 #[derive(Clone, Debug)]
@@ -160,12 +175,13 @@ impl World {
             calls: dice("calls"),
             actors: dice("actors"),
             pods: dice("pods"),
+            routers: dice("routers"),
+            endpoints: dice("endpoints"),
             faults: dice("faults"),
             crashes: dice("crashes"),
         };
         World {
             now: config.start,
-            config: Arc::new(config),
             store: Store::default(),
             dice,
             syncing: BTreeSet::new(),
@@ -174,6 +190,9 @@ impl World {
             held_pods: BTreeSet::new(),
             pods_made: 0,
             loads: BTreeMap::new(),
+            plane: DataPlane::new(config.traffic.is_some()),
+            kept: BTreeMap::new(),
+            config: Arc::new(config),
             heap: BinaryHeap::new(),
             sequence: 0,
             chain: Chain::default(),
@@ -268,11 +287,15 @@ impl World {
             }
             Due::Arrive { from, id, call, strike } => self.arrive((from, id), *call, strike, watch),
             Due::Reply { to, id, answer } => self.reply(to, id, answer, watch),
+            Due::Replied { to, id, reply } => self.replied(to, id, reply, watch),
             Due::Restart => self.restart(watch),
             Due::Sync(key) => self.sync(key, watch),
             Due::Recount(key) => self.recount(&key, watch),
             Due::Collect(uid) => self.collect(&uid, watch),
             Due::Pod { key, uid, stage } => self.live(&key, &uid, stage, watch),
+            Due::Apply { key, proxy, number } => self.apply(&key, proxy, number, watch),
+            Due::Endpoints(service) => self.endpoints_due(&service, watch),
+            Due::PutBack(key) => self.put_back_now(&key, watch),
         }
     }
 
@@ -319,6 +342,25 @@ impl World {
         None
     }
 
+    /// Changes what users do, or what versions do to them; whoever counts is told.
+    pub fn turn(&mut self, watch: &mut dyn Observer, change: impl FnOnce(&mut WorldConfig)) {
+        change(self.config_mut());
+        if self.config.traffic.is_some() {
+            self.switch_data_plane_on();
+        }
+        self.wake_scalers();
+        watch.saw(self, &Happened::Turned);
+    }
+
+    /// What the proxies serve by.
+    pub fn data_plane(&self) -> &DataPlane {
+        &self.plane
+    }
+
+    pub(crate) fn link_applied(&mut self, key: &Key, number: u64) {
+        self.chain.link(self.now, 9, number.wrapping_add(observe::text(&key.name)));
+    }
+
     pub(crate) fn push(&mut self, after: Span, due: Due) {
         self.push_at(self.now.plus(after), due);
     }
@@ -357,6 +399,10 @@ impl World {
             (None, None) => {}
         }
         self.wake_actors(by, key, &change);
+        self.wake_data_plane(by, key, &change);
+        if !self.kept.is_empty() {
+            self.wake_keeper(by, key);
+        }
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
         watch.saw(self, &Happened::Stored { by, before, after, call });
         Ok(change.after)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Body, Kind, RolloutStatus, Selector, Strings, Template, Text};
+use super::{AnalysisRunStatus, Body, Kind, RolloutStatus, Selector, Strings, Template, Text};
+use crate::analysis::AnalysisDocument;
 use crate::schema::integer;
 use crate::spec::SpecDocument;
 use crate::time::Stamp;
@@ -22,6 +23,25 @@ pub struct RolloutBody {
     /// What the controller remembers.
     pub status: Arc<RolloutStatus>,
     has_status: bool,
+    rest: Rest,
+}
+
+/// An AnalysisRun.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AnalysisRunBody {
+    /// What is asked, verbatim and as understood.
+    pub spec: Arc<AnalysisDocument>,
+    /// What was found so far.
+    pub status: Arc<AnalysisRunStatus>,
+    has_status: bool,
+    rest: Rest,
+}
+
+/// An AnalysisTemplate or ClusterAnalysisTemplate.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AnalysisTemplateBody {
+    /// What runs made of it ask, verbatim and as understood.
+    pub spec: Arc<AnalysisDocument>,
     rest: Rest,
 }
 
@@ -118,6 +138,28 @@ impl RolloutBody {
     /// The same rollout with another status.
     pub fn with_status(&self, status: RolloutStatus) -> RolloutBody {
         RolloutBody { status: Arc::new(status), has_status: true, ..self.clone() }
+    }
+}
+
+impl AnalysisRunBody {
+    /// A run that nobody has looked at yet.
+    pub fn new(spec: Value) -> AnalysisRunBody {
+        AnalysisRunBody {
+            spec: Arc::new(AnalysisDocument::new(spec)),
+            status: Arc::default(),
+            has_status: false,
+            rest: None,
+        }
+    }
+
+    /// The same run with another specification.
+    pub fn with_spec(&self, spec: Value) -> AnalysisRunBody {
+        AnalysisRunBody { spec: Arc::new(AnalysisDocument::new(spec)), ..self.clone() }
+    }
+
+    /// The same run with another status.
+    pub fn with_status(&self, status: AnalysisRunStatus) -> AnalysisRunBody {
+        AnalysisRunBody { status: Arc::new(status), has_status: true, ..self.clone() }
     }
 }
 
@@ -228,6 +270,17 @@ pub(super) fn read(kind: &Kind, mut map: Map<String, Value>) -> Result<Body, Str
             let status = RolloutStatus::from_value(&Value::Object(mapping(status, "status")?));
             Body::Rollout(RolloutBody { spec, status: Arc::new(status), has_status, rest: rest(map) })
         }
+        Kind::AnalysisRun => {
+            let spec = Arc::new(AnalysisDocument::new(map.remove("spec").unwrap_or(Value::Null)));
+            let status = map.remove("status");
+            let has_status = status.as_ref().is_some_and(|status| !status.is_null());
+            let status = AnalysisRunStatus::from_value(&Value::Object(mapping(status, "status")?));
+            Body::AnalysisRun(AnalysisRunBody { spec, status: Arc::new(status), has_status, rest: rest(map) })
+        }
+        Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
+            let spec = Arc::new(AnalysisDocument::new(map.remove("spec").unwrap_or(Value::Null)));
+            Body::AnalysisTemplate(AnalysisTemplateBody { spec, rest: rest(map) })
+        }
         Kind::ReplicaSet => {
             let mut spec = mapping(map.remove("spec"), "spec")?;
             Body::ReplicaSet(ReplicaSetBody {
@@ -303,6 +356,23 @@ pub(super) fn write(body: &Body) -> Map<String, Value> {
             }
             if body.has_status {
                 map.insert("status".to_owned(), body.status.to_value());
+            }
+            map
+        }
+        Body::AnalysisRun(body) => {
+            let mut map = open(&body.rest);
+            if !body.spec.raw().is_null() {
+                map.insert("spec".to_owned(), body.spec.raw().clone());
+            }
+            if body.has_status {
+                map.insert("status".to_owned(), body.status.to_value());
+            }
+            map
+        }
+        Body::AnalysisTemplate(body) => {
+            let mut map = open(&body.rest);
+            if !body.spec.raw().is_null() {
+                map.insert("spec".to_owned(), body.spec.raw().clone());
             }
             map
         }

@@ -8,15 +8,18 @@
 mod bodies;
 mod kind;
 mod meta;
+#[macro_use]
 mod rollout_status;
 #[cfg(test)]
 mod round_trip_tests;
+mod run_status;
 mod selector;
 mod strings;
 mod template;
 
 pub use bodies::{
-    DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody, SetCondition, SetStatus,
+    AnalysisRunBody, AnalysisTemplateBody, DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody,
+    SetCondition, SetStatus,
 };
 pub use kind::Kind;
 pub use meta::{Key, Meta, OwnerRef};
@@ -24,6 +27,7 @@ pub use rollout_status::{
     BlueGreenStatus, CanaryStatus, Condition, Counted, Duration, PauseCondition, RolloutStatus, RunStatus,
     TrafficWeights, WeightDestination,
 };
+pub use run_status::{AnalysisRunStatus, Measurement, MetricResult, RunSummary, is_final};
 pub use selector::{Requirement, Selector};
 pub use strings::{Strings, Text};
 pub use template::Template;
@@ -56,6 +60,10 @@ pub enum Body {
     Service(ServiceBody),
     /// A Deployment.
     Deployment(DeploymentBody),
+    /// An AnalysisRun.
+    AnalysisRun(AnalysisRunBody),
+    /// An AnalysisTemplate or ClusterAnalysisTemplate.
+    AnalysisTemplate(AnalysisTemplateBody),
     /// Any other kind: the object without `apiVersion`, `kind` and `metadata`.
     Other(Arc<Value>),
 }
@@ -122,6 +130,16 @@ impl Object {
         if let Body::Service(body) = &self.body { Some(body) } else { None }
     }
 
+    /// The AnalysisRun in it, if it is one.
+    pub fn analysis_run(&self) -> Option<&AnalysisRunBody> {
+        if let Body::AnalysisRun(body) = &self.body { Some(body) } else { None }
+    }
+
+    /// The AnalysisTemplate or ClusterAnalysisTemplate in it, if it is one.
+    pub fn analysis_template(&self) -> Option<&AnalysisTemplateBody> {
+        if let Body::AnalysisTemplate(body) = &self.body { Some(body) } else { None }
+    }
+
     /// The Deployment in it, if it is one.
     pub fn deployment(&self) -> Option<&DeploymentBody> {
         if let Body::Deployment(body) = &self.body { Some(body) } else { None }
@@ -153,6 +171,15 @@ mod tests {
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r", "generation": 4},
             "spec": {"replicas": 2, "strategy": {"canary": {"maxSurge": "25%", "steps": [{"pause": {"duration": "1h30m"}}]}}},
             "status": {"blueGreen": {}, "canary": {}, "currentStepIndex": 0, "future": {"a": 1}}}));
+        check_round_trip(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "metadata": {"name": "r"},
+            "spec": {"metrics": [{"name": "m", "count": "3", "provider": {"job": {}}}], "args": [{"name": "a", "value": ""}]},
+            "status": {"phase": "", "metricResults": [{"name": "m", "phase": "Running", "count": 0, "odd": [1],
+                "measurements": [{"phase": "Failed", "value": "1", "startedAt": "2026-01-01T00:00:00Z", "metadata": {"a": "b"}}]}],
+                "dryRunSummary": {}, "future": null}}));
+        check_round_trip(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "ClusterAnalysisTemplate", "metadata": {"name": "t"},
+            "spec": {"metrics": 3, "odd": {}}, "other": 1}));
         check_round_trip(
             json!({"apiVersion": "x.io/v2", "kind": "Thing", "metadata": {"name": "t"}, "data": {"k": 1e3}}),
         );

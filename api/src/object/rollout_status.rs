@@ -13,7 +13,7 @@ use super::Text;
 use crate::time::Stamp;
 
 /// A field of a status: how it is read, written, and when it means nothing.
-trait Field: Sized + Clone + PartialEq {
+pub(super) trait Field: Sized + Clone + PartialEq {
     fn read(value: &Value) -> Option<Self>;
     fn write(&self) -> Value;
     /// Whether the value means the same as an absent field.

@@ -77,7 +77,7 @@ fn template_labels(spec: &Spec, find: Find<'_>, found: &mut References) -> Optio
         Body::Deployment(body) => (body.template.clone(), Some(body.selector.clone())),
         Body::ReplicaSet(body) => (body.template.clone(), Some(body.selector.clone())),
         Body::Other(value) => (Template::from_value(value["template"].clone(), "template").ok()?, None),
-        Body::Rollout(_) | Body::Pod(_) | Body::Service(_) => return None,
+        _ => return None,
     };
     if let Some(selector) = spec.selector.as_ref().or(selector.as_ref()) {
         // They stand in another document; here the reference is underlined.

@@ -6,6 +6,7 @@
 mod among_files;
 mod canary;
 mod field;
+mod metrics;
 mod names;
 mod not_built;
 mod numbers;
@@ -15,16 +16,21 @@ mod pod;
 mod random_tests;
 mod references;
 mod rollout;
+mod routing;
+#[cfg(test)]
+mod routing_tests;
 mod steps;
 mod strategy;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod warnings;
 
 use serde_json::Value;
 
 pub use self::among_files::{Find, References, references_among};
-pub use self::references::{service_problems, workload_refusal};
+pub use self::metrics::metric_problem;
+pub use self::references::{Lookup, service_problems, workload_refusal};
 
 use self::field::{Field, Findings};
 use crate::object::{Selector, Template};

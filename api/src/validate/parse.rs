@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
+use super::traffic;
+use crate::analysis::RolloutAnalysis;
 use crate::duration::{PauseSeconds, pause_seconds};
 use crate::object::{Selector, Template, Text};
 use crate::problem::{Problem, ProblemKind};
@@ -20,7 +22,8 @@ pub(super) fn spec(field: &Field<'_>, found: &mut Findings) -> Spec {
     field.mapping(found);
     let rollback_window = field.get("rollbackWindow");
     rollback_window.mapping(found);
-    history_limits(&field.get("analysis"), found);
+    let limits = field.get("analysis");
+    limits.mapping(found);
     Spec {
         replicas: field.get("replicas").int32(found),
         selector: selector(&field.get("selector"), found),
@@ -33,15 +36,10 @@ pub(super) fn spec(field: &Field<'_>, found: &mut Findings) -> Spec {
         progress_deadline_seconds: field.get("progressDeadlineSeconds").int32(found).unwrap_or(600),
         progress_deadline_abort: field.get("progressDeadlineAbort").boolean(found).unwrap_or(false),
         restart_at: restart_at(&field.get("restartAt"), found),
+        successful_run_history_limit: limits.get("successfulRunHistoryLimit").int32(found).unwrap_or(5),
+        unsuccessful_run_history_limit: limits.get("unsuccessfulRunHistoryLimit").int32(found).unwrap_or(5),
         strategy: strategy(&field.get("strategy"), found),
     }
-}
-
-/// Limits that decisions read only where there are analyses; their types are checked all the same.
-fn history_limits(field: &Field<'_>, found: &mut Findings) {
-    field.mapping(found);
-    field.get("successfulRunHistoryLimit").int32(found);
-    field.get("unsuccessfulRunHistoryLimit").int32(found);
 }
 
 fn selector(field: &Field<'_>, found: &mut Findings) -> Option<Arc<Selector>> {
@@ -125,9 +123,9 @@ fn canary(field: &Field<'_>, found: &mut Findings) -> Canary {
         dynamic_stable_scale: field.get("dynamicStableScale").boolean(found).unwrap_or(false),
         min_pods_per_replica_set: field.get("minPodsPerReplicaSet").int32(found),
         threshold: threshold(&field.get("replicaProgressThreshold"), found),
-        traffic_routing: verbatim(&field.get("trafficRouting"), found),
-        analysis: verbatim(&field.get("analysis"), found),
-        ping_pong: verbatim(&field.get("pingPong"), found),
+        traffic_routing: traffic::routing(&field.get("trafficRouting"), found),
+        analysis: analysis(&field.get("analysis"), found),
+        ping_pong: traffic::ping_pong(&field.get("pingPong"), found),
     }
 }
 
@@ -149,8 +147,8 @@ fn blue_green(field: &Field<'_>, found: &mut Findings) -> BlueGreen {
         anti_affinity: anti_affinity(&field.get("antiAffinity"), found),
         preview_metadata: role_metadata(&field.get("previewMetadata"), found),
         active_metadata: role_metadata(&field.get("activeMetadata"), found),
-        pre_promotion_analysis: verbatim(&field.get("prePromotionAnalysis"), found),
-        post_promotion_analysis: verbatim(&field.get("postPromotionAnalysis"), found),
+        pre_promotion_analysis: analysis(&field.get("prePromotionAnalysis"), found),
+        post_promotion_analysis: analysis(&field.get("postPromotionAnalysis"), found),
     }
 }
 
@@ -162,13 +160,15 @@ fn step(field: &Field<'_>, found: &mut Findings) -> Step {
     let weight = field.get("setWeight").int32(found);
     let pauses = field.get("pause").mapping(found).is_some();
     let pause = pause(&field.get("pause").get("duration"), found);
+    let analysis = analysis(&field.get("analysis"), found).unwrap_or_default();
+    let scale = traffic::canary_scale(&field.get("setCanaryScale"), found);
     let mut has = |name: &str| field.get(name).mapping(found).is_some();
     // The order in which completion is judged, so that the first key of a step that has several decides.
     let others = [
-        (has("setCanaryScale"), StepKind::SetCanaryScale),
+        (has("setCanaryScale"), StepKind::SetCanaryScale(scale)),
         (weight.is_some(), StepKind::SetWeight(weight.unwrap_or_default())),
         (has("experiment"), StepKind::Experiment),
-        (has("analysis"), StepKind::Analysis),
+        (has("analysis"), StepKind::Analysis(analysis)),
         (has("setHeaderRoute"), StepKind::SetHeaderRoute),
         (has("setMirrorRoute"), StepKind::SetMirrorRoute),
         (has("plugin"), StepKind::Plugin),
@@ -250,9 +250,30 @@ fn threshold(field: &Field<'_>, found: &mut Findings) -> Option<Threshold> {
     }
 }
 
-/// A mapping that is not read yet.
-fn verbatim(field: &Field<'_>, found: &mut Findings) -> Option<Arc<Value>> {
-    field.mapping(found).map(|_| Arc::new(field.value.clone()))
+fn analysis(field: &Field<'_>, found: &mut Findings) -> Option<Arc<RolloutAnalysis>> {
+    field.mapping(found)?;
+    for template in field.get("templates").mappings(found) {
+        template.get("templateName").text(found);
+        template.get("clusterScope").boolean(found);
+    }
+    for arg in field.get("args").mappings(found) {
+        arg.get("name").text(found);
+        arg.get("value").text(found);
+        arg.get("valueFrom").get("podTemplateHashValue").text(found);
+        arg.get("valueFrom").get("fieldRef").get("fieldPath").text(found);
+    }
+    for rule in field.get("dryRun").mappings(found) {
+        rule.get("metricName").text(found);
+    }
+    for rule in field.get("measurementRetention").mappings(found) {
+        rule.get("metricName").text(found);
+        rule.get("limit").int32(found);
+    }
+    let metadata = field.get("analysisRunMetadata");
+    metadata.get("labels").strings(found);
+    metadata.get("annotations").strings(found);
+    field.get("startingStep").int32(found);
+    Some(Arc::new(RolloutAnalysis::read(field.value)))
 }
 
 fn hash_of_steps(steps: Option<&Value>) -> Text {

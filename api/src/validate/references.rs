@@ -10,27 +10,33 @@ use crate::spec::{Spec, Strategy};
 const HASH_LABEL: &str = "rollouts-pod-template-hash";
 const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
 
-/// What is wrong with the Services that a specification names: first those that are missing, then those that do
-/// not fit. `template_labels` are those of the pod template, also where it comes from a referenced workload.
+/// What is wrong with referenced objects, in two lists: the reference looks for all of them first.
+#[derive(Clone, Debug, Default)]
+pub struct Lookup {
+    /// Those that do not exist.
+    pub missing: Vec<Problem>,
+    /// Those that exist and do not fit.
+    pub misfitting: Vec<Problem>,
+}
+
+/// What is wrong with the Services that a specification names. `template_labels` are those of the pod template, also where it comes from a referenced workload.
 pub fn service_problems(
     rollout_name: &str,
     spec: &Spec,
     template_labels: &Strings,
     services: &dyn Fn(&str) -> Option<Arc<Object>>,
-) -> Vec<Problem> {
-    let mut missing = Vec::new();
-    let mut misfitting = Vec::new();
+) -> Lookup {
+    let mut found = Lookup::default();
     for (place, name) in named_services(spec) {
         let path = format!("spec.strategy.{place}");
         match services(&name) {
-            None => missing.push(Problem::invalid(path, &*name, format!("service {name:?} not found"))),
+            None => found.missing.push(Problem::invalid(path, &*name, format!("service {name:?} not found"))),
             Some(service) => {
-                misfitting.extend(misfits(&path, &name, &service, rollout_name, template_labels))
+                found.misfitting.extend(misfits(&path, &name, &service, rollout_name, template_labels))
             }
         }
     }
-    missing.extend(misfitting);
-    missing
+    found
 }
 
 /// Why a `workloadRef` cannot be followed whatever the cluster holds. The reference reports it before all other
@@ -53,9 +59,8 @@ pub(super) fn named_services(spec: &Spec) -> Vec<(&'static str, String)> {
             named.push(("canary.stableService", canary.stable_service.to_string()));
             named.push(("canary.canaryService", canary.canary_service.to_string()));
             if let Some(ping_pong) = &canary.ping_pong {
-                let name = |field: &str| ping_pong[field].as_str().unwrap_or_default().to_owned();
-                named.push(("canary.pingPong.pingService", name("pingService")));
-                named.push(("canary.pingPong.pongService", name("pongService")));
+                named.push(("canary.pingPong.pingService", ping_pong.ping.to_string()));
+                named.push(("canary.pingPong.pongService", ping_pong.pong.to_string()));
             }
         }
         Strategy::Unclear => {}
@@ -106,7 +111,8 @@ mod tests {
         let spec = check(&json!({"strategy": strategy})).spec;
         let labels: Strings = [("app", "demo")].into_iter().collect();
         let find = |name: &str| known.iter().find(|s| &*s.meta.name == name).cloned();
-        service_problems("demo", &spec, &labels, &find).iter().map(ToString::to_string).collect()
+        let found = service_problems("demo", &spec, &labels, &find);
+        found.missing.iter().chain(&found.misfitting).map(ToString::to_string).collect()
     }
 
     #[test]
@@ -119,6 +125,20 @@ mod tests {
                 "spec.strategy.canary.stableService: Invalid value: \"stable\": Service \"stable\" has unmatch label \
                  \"app\" in rollout",
                 "spec.strategy.canary.stableService: Invalid value: \"stable\": Service \"stable\" is managed by \
+                 another Rollout",
+            ]
+        );
+    }
+
+    #[test]
+    fn vector_145_a_pair_is_looked_at_like_plain_services() {
+        let ping = service("ping", json!({"app": "demo"}), Some("other"));
+        let pair = json!({"canary": {"pingPong": {"pingService": "ping", "pongService": "pong"}}});
+        assert_eq!(
+            problems(pair, &[ping]),
+            [
+                "spec.strategy.canary.pingPong.pongService: Invalid value: \"pong\": service \"pong\" not found",
+                "spec.strategy.canary.pingPong.pingService: Invalid value: \"ping\": Service \"ping\" is managed by \
                  another Rollout",
             ]
         );

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
-use super::{canary, steps};
+use super::{canary, routing, steps};
 use crate::problem::Problem;
 use crate::spec::IntOrPercent;
 
@@ -31,6 +31,7 @@ pub(super) fn rules(spec: &Field<'_>, found: &mut Findings) {
         (true, false) => {
             canary::rules(&canary, found);
             steps::rules(&canary, found);
+            routing::rules(&canary, found);
             anti_affinity(&canary.get("antiAffinity"), found);
         }
         (false, true) => blue_green_rules(spec, &blue_green, found),

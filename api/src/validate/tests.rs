@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::spec::{IntOrPercent, Pause, StepKind, Strategy, Threshold};
+use crate::traffic::CanaryScale;
 use serde_json::json;
 
 #[test]
@@ -30,7 +31,7 @@ fn steps_are_what_their_first_key_says() {
             (StepKind::Pause(Pause::Forever), None),
             (StepKind::Pause(Pause::Seconds(60, "1m".into())), Some(5)),
             (StepKind::Pause(Pause::Seconds(10, "10".into())), None),
-            (StepKind::SetCanaryScale, None),
+            (StepKind::SetCanaryScale(CanaryScale { weight: Some(3), ..CanaryScale::default() }), None),
             (StepKind::Empty, None),
             (StepKind::Plugin, None),
         ]
@@ -80,13 +81,13 @@ pub(super) fn with(changes: Value) -> Value {
 }
 
 /// Every problem as the condition would show it. (Kubernetes prints no colon before a detail that is empty.)
-fn shown(spec: &Value) -> Vec<String> {
+pub(super) fn shown(spec: &Value) -> Vec<String> {
     check(spec).problems.iter().map(|p| p.to_string().trim_end_matches(": ").to_owned()).collect()
 }
 
 /// Checks that these changes to a valid Rollout break exactly these rules, in this order.
 #[track_caller]
-fn breaks(changes: Value, expected: &[&str]) {
+pub(super) fn breaks(changes: Value, expected: &[&str]) {
     assert_eq!(shown(&with(changes.clone())), expected, "{changes}");
 }
 
@@ -316,117 +317,6 @@ fn rules_of_steps() {
              b']\"}}},{\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.annotations['x/y']\"}}}]: Analyses \
              arguments must refer to valid object metadata supported by downwardAPI",
             "spec.strategy.canary.steps[0].experiment: not built yet: experiment steps",
-            "spec.strategy.canary.steps[1].analysis: not built yet: analysis steps",
-        ],
-    );
-}
-
-#[test]
-fn rules_of_routers_come_before_what_is_not_built_yet() {
-    const NOT_BUILT: &str = "spec.strategy.canary.trafficRouting: not built yet: traffic routing";
-    let services = "Canary service and Stable service must to be set to use Traffic Routing";
-    let canary = |mut canary: Value, routing: Value| {
-        canary["trafficRouting"] = routing;
-        json!({"strategy.canary": canary})
-    };
-    for router in ["alb", "istio", "smi", "apisix", "ambassador", "nginx", "appMesh", "traefik"] {
-        breaks(
-            canary(json!({}), json!({router: {}})),
-            &[
-                &format!("spec.strategy.stableService: Invalid value: \"\": {services}"),
-                &format!("spec.strategy.canaryService: Invalid value: \"\": {services}"),
-                NOT_BUILT,
-            ],
-        );
-    }
-    breaks(canary(json!({}), json!({"istio": {"destinationRule": {}}})), &[NOT_BUILT]);
-    breaks(canary(json!({}), json!({})), &[NOT_BUILT]);
-    breaks(
-        canary(
-            json!({"scaleDownDelaySeconds": 1, "dynamicStableScale": true}),
-            json!({"maxTrafficWeight": 1000}),
-        ),
-        &[
-            "spec.strategy.dynamicStableScale: Invalid value: true: Canary dynamicStableScale cannot be used with \
-             scaleDownDelaySeconds",
-            "spec.strategy.trafficRouting.maxTrafficWeight: Invalid value: 1000: Canary maxTrafficWeight in traffic \
-             routing only supported in Nginx and Plugins",
-            NOT_BUILT,
-        ],
-    );
-    breaks(
-        canary(
-            json!({"steps": [{"setWeight": 1001}]}),
-            json!({"maxTrafficWeight": 1000, "plugins": {"p": {}}}),
-        ),
-        &[
-            "spec.strategy.steps[0].setWeight: Invalid value: 1001: SetWeight needs to be between 0 and 1000",
-            NOT_BUILT,
-        ],
-    );
-    breaks(
-        canary(json!({"pingPong": {}}), json!({"alb": {}})),
-        &[
-            "spec.strategy.pingPong.pingService: Invalid value: \"\": Ping service and Pong service must to be set to \
-             use Ping-Pong feature",
-            "spec.strategy.pingPong.pongService: Invalid value: \"\": Ping service and Pong service must to be set to \
-             use Ping-Pong feature",
-            "spec.strategy.pingPong.pingService: Invalid value: \"\": This rollout uses the same service for the ping \
-             and pong services, but two different services are required.",
-            "spec.strategy.trafficRouting.alb.rootService: Invalid value: \"\": Root service field is required for \
-             the configuration with ALB and ping-pong feature enabled",
-            NOT_BUILT,
-            "spec.strategy.canary.pingPong: not built yet: ping-pong Services",
-        ],
-    );
-    breaks(
-        canary(
-            json!({"pingPong": {"pingService": "a", "pongService": "b"}, "stableService": "s", "canaryService": "c"}),
-            json!({"smi": {}}),
-        ),
-        &[
-            "spec.strategy.trafficRouting.alb: Invalid value: null: Ping-pong feature works with the ALB, Istio, and \
-             plugin-based traffic routers only",
-            NOT_BUILT,
-            "spec.strategy.canary.pingPong: not built yet: ping-pong Services",
-        ],
-    );
-    let services = json!({"stableService": "s", "canaryService": "c"});
-    let mut with_steps = services.clone();
-    with_steps["steps"] = json!([
-        {"setHeaderRoute": {"name": "h", "match": [{"headerValue": {"prefix": "x"}}, {}]}},
-        {"setMirrorRoute": {"name": "m"}},
-        {"experiment": {"templates": [{"weight": 1}]}}]);
-    breaks(
-        canary(with_steps.clone(), json!({"alb": {}, "managedRoutes": [{"name": "h"}]})),
-        &[
-            "spec.strategy.steps[0].setHeaderRoute.match[0]: Invalid value: {\"prefix\":\"x\"}: SetHeaderRoute match \
-             value invalid. ALB supports 'exact' value only",
-            "spec.strategy.steps[0].setHeaderRoute.match[1]: Invalid value: null: StringMatch value missed, match \
-             value must have one of the following: exact, regex, prefix",
-            "spec.strategy.steps[1].setMirrorRoute: Invalid value: {\"name\":\"m\"}: SetMirrorRoute requires \
-             TrafficRouting, supports Istio and Plugins",
-            "spec.strategy.steps[1].setMirrorRoute: Invalid value: \"m\": Steps define a route that does not exist in \
-             spec.strategy.canary.trafficRouting.managedRoutes",
-            NOT_BUILT,
-            "spec.strategy.canary.steps[2].experiment: not built yet: experiment steps",
-        ],
-    );
-    let no_routes = "spec.strategy.trafficRouting.managedRoutes: Required value: Rollout has missing field \
-                     'spec.strategy.canary.trafficRouting.managedRoutes'";
-    breaks(
-        canary(with_steps, json!({"apisix": {}})),
-        &[
-            "spec.strategy.steps[0].setHeaderRoute.match[1]: Invalid value: null: StringMatch value missed, match \
-             value must have one of the following: exact, regex, prefix",
-            no_routes,
-            "spec.strategy.steps[1].setMirrorRoute: Invalid value: {\"name\":\"m\"}: SetMirrorRoute requires \
-             TrafficRouting, supports Istio and Plugins",
-            no_routes,
-            "spec.strategy.steps[2].experiment.templates[0].weight: Invalid value: 1: Experiment template weight is \
-             only available for TrafficRouting with SMI, ALB, Istio and Plugins at this time",
-            NOT_BUILT,
-            "spec.strategy.canary.steps[2].experiment: not built yet: experiment steps",
         ],
     );
 }
@@ -435,18 +325,7 @@ fn rules_of_routers_come_before_what_is_not_built_yet() {
 fn what_is_not_built_yet_is_named_with_its_path() {
     breaks(
         json!({"strategy.canary": {"analysis": {"templates": []}, "steps": [{"plugin": {"name": "p"}}]}}),
-        &[
-            "spec.strategy.canary.analysis: not built yet: background analysis",
-            "spec.strategy.canary.steps[0].plugin: not built yet: plugin steps",
-        ],
-    );
-    breaks(
-        json!({"strategy": {"blueGreen": {"activeService": "a", "prePromotionAnalysis": {},
-            "postPromotionAnalysis": {}}}}),
-        &[
-            "spec.strategy.blueGreen.prePromotionAnalysis: not built yet: analysis before the promotion",
-            "spec.strategy.blueGreen.postPromotionAnalysis: not built yet: analysis after the promotion",
-        ],
+        &["spec.strategy.canary.steps[0].plugin: not built yet: plugin steps"],
     );
 }
 

@@ -6,6 +6,7 @@ use super::field::{Field, Findings};
 use super::numbers::int_or_percent;
 use crate::problem::Problem;
 use crate::spec::IntOrPercent;
+use crate::traffic::GATEWAY_API;
 
 const STEP_KEYS: [&str; 8] = [
     "pause",
@@ -32,6 +33,7 @@ pub(super) fn of(spec: &Value) -> Vec<Problem> {
     services_without_routing(&canary, &mut doubts);
     routing(&canary.get("trafficRouting"), &mut doubts);
     steps(&canary, &mut doubts);
+    routers_and_strategy(&canary, &mut doubts);
     replicas(&spec, &mut doubts);
     doubts
 }
@@ -66,6 +68,25 @@ fn services_without_routing(canary: &Field<'_>, doubts: &mut Vec<Problem>) {
 fn routing(routing: &Field<'_>, doubts: &mut Vec<Problem>) {
     if routing.value.is_object() && ROUTERS.iter().all(|router| !routing.get(router).is_set()) {
         doubt(routing, "names no known router: traffic would stay as it is", doubts);
+    }
+}
+
+/// What a router cannot do for this strategy.
+fn routers_and_strategy(canary: &Field<'_>, doubts: &mut Vec<Problem>) {
+    let routing = canary.get("trafficRouting");
+    let dynamic = canary.get("dynamicStableScale");
+    if routing.get("nginx").is_set() && dynamic.value == &Value::Bool(true) {
+        let detail = "ingress-nginx answers 503 as soon as the stable Service has no pods, even where the canary gets \
+                      everything";
+        doubt(&dynamic, detail, doubts);
+    }
+    let is_only_gateway_api =
+        routing.get("plugins").key(GATEWAY_API).is_set() && !routing.get("istio").is_set();
+    for step in canary.get("steps").list(&mut Findings::default()) {
+        let mirror = step.get("setMirrorRoute");
+        if is_only_gateway_api && mirror.is_set() {
+            doubt(&mirror, "mirrors nothing: Gateway API routes are not given mirrors here", doubts);
+        }
     }
 }
 

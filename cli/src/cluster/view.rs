@@ -30,7 +30,7 @@ pub fn step(rollout: &Object) -> Option<(i64, i64)> {
 pub fn weight_max(rollout: &Object) -> i64 {
     let canary = rollout.rollout().and_then(|body| body.spec.spec().canary().cloned());
     let routing = canary.and_then(|canary| canary.traffic_routing);
-    routing.and_then(|routing| routing["maxTrafficWeight"].as_i64()).unwrap_or(100)
+    routing.map_or(100, |routing| routing.whole())
 }
 
 /// Whether a step is under way.

@@ -121,7 +121,10 @@ fn the_last_of_repeated_flags_counts_and_lists_grow() {
         "--as-group=y",
     ]);
     let lists = lists.unwrap();
-    assert_eq!(lists.idle.alb_ingress_classes, ["a,b", "c"]);
+    assert_eq!(
+        lists.routing.settings().map(|routing| routing.alb_classes),
+        Ok(vec!["a,b".into(), "c".into()])
+    );
     assert_eq!(lists.connection.options().act_as_groups, ["x", "y"]);
 }
 

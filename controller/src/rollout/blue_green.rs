@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::scale::Limits;
 use super::services::{selected_hash, switch};
 use super::set::{Deadline, Set};
-use super::{history, promotion, replicas, restart, role_metadata, status, workload};
+use super::{analysis, history, promotion, replicas, restart, role_metadata, status, workload};
 use crate::plan::{Plan, Reason};
 use crate::sabotage::Sabotage;
 
@@ -35,6 +35,7 @@ pub fn advance(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
     history::clean_up(&mut draft);
     pause(&mut draft, spec);
     switch_active(&mut draft, spec);
+    analysis::follow_blue_green(&mut draft, spec);
     role_metadata::sync(&mut draft);
     sync(draft, spec, false)
 }
@@ -54,7 +55,7 @@ pub fn fall_back(draft: &mut Draft<'_>, spec: &BlueGreen) {
 }
 
 /// The hash that the active Service selects; empty when there is none.
-fn active_hash(draft: &Draft<'_>, spec: &BlueGreen) -> String {
+pub fn active_hash(draft: &Draft<'_>, spec: &BlueGreen) -> String {
     draft
         .services
         .get(&spec.active_service)
@@ -117,7 +118,7 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
         }
         workload::retire_progressively(draft, before, size);
     }
-    if draft.observed.is_paused_for("InconclusiveAnalysisRun") {
+    if draft.observed.is_paused_for("InconclusiveAnalysisRun") || analysis::keeps_old_sets(draft, spec) {
         return;
     }
     let delay = spec.scale_down_delay_seconds.unwrap_or(replicas::DEFAULT_DELAY);
@@ -160,7 +161,7 @@ fn resize_aborted(draft: &mut Draft<'_>, spec: &BlueGreen, index: usize, delay: 
 }
 
 /// Whether the new ReplicaSet stands with the size it should have now.
-fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
+pub fn is_ready(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     let size = preview_size(draft, spec);
     draft.new_set().is_some_and(|new| new.wished() == size && new.available() == size)
 }
@@ -188,6 +189,9 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
     let needs_pause = !spec.auto_promotion || spec.auto_promotion_seconds > 0;
     if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
         draft.course.pauses_removed.push(PAUSE);
+        return;
+    }
+    if !analysis::allows_switch(draft, spec) {
         return;
     }
     if draft.observed.is_paused_for(PAUSE) {
@@ -279,7 +283,7 @@ fn switch_active(draft: &mut Draft<'_>, spec: &BlueGreen) {
         draft.because(Reason::WaitingFor("all pods of the new version".into()));
         return;
     }
-    if is_fast_tracked(draft, spec) || is_pause_over(draft, spec) {
+    if is_fast_tracked(draft, spec) || (is_pause_over(draft, spec) && analysis::allows_switch(draft, spec)) {
         let hash = draft.current_hash();
         switch(draft, &spec.active_service, &hash);
     }

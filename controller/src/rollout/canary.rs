@@ -1,4 +1,5 @@
-//! Canary without traffic routing: the share of pods is the share of traffic, and steps move it.
+//! Canary: steps move the share of the new version. Without traffic routing the share of pods is the share of traffic;
+//! with it, [`super::traffic`] moves the weight and [`super::routed`] sizes both sides.
 
 use tidegate_api::object::{CanaryStatus, Counted};
 use tidegate_api::spec::Canary;
@@ -6,7 +7,10 @@ use tidegate_api::spec::Canary;
 use super::draft::Draft;
 use super::scale::{Basic, Limits, Split, is_enough};
 use super::set::Set;
-use super::{history, promotion, replicas, restart, role_metadata, services, status, workload};
+use super::{
+    analysis, history, promotion, replicas, restart, role_metadata, routed, services, status, traffic,
+    workload,
+};
 use crate::plan::Plan;
 use crate::sabotage::Sabotage;
 use crate::steps::{self, Progress};
@@ -22,14 +26,30 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     }
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
-    services::follow_canary(&mut draft, spec);
+    lead_traffic(&mut draft, spec);
+    if analysis::follow_canary(&mut draft, spec) {
+        return sync(draft, spec);
+    }
     // ARGO: a pause by hand holds an update, not its abort (S13, L5).
     let halted = replicas::is_halted(&draft) && !draft.is_aborted();
     if !halted && !restart::is_counting(&draft) {
-        let weight = weight(&draft, spec);
-        resize(&mut draft, spec, weight);
+        match spec.traffic_routing {
+            Some(_) => routed::resize(&mut draft, spec),
+            None => {
+                let weight = weight(&draft, spec);
+                resize(&mut draft, spec, weight);
+            }
+        }
     }
     sync(draft, spec)
+}
+
+/// Points Services, and routers where there are some.
+fn lead_traffic(draft: &mut Draft<'_>, spec: &Canary) {
+    match spec.traffic_routing {
+        Some(_) => traffic::advance(draft, spec),
+        None => services::follow_canary(draft, spec),
+    }
 }
 
 /// One pass while the wished number of pods differs from the one the ReplicaSets were scaled for: sizes only.
@@ -39,24 +59,40 @@ pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     if has_changed(&draft, spec) {
         return sync(draft, spec);
     }
+    let is_counting = restart::is_counting(&draft);
+    if spec.traffic_routing.is_some() {
+        if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !is_counting {
+            traffic::look_only(&mut draft, spec);
+            routed::resize(&mut draft, spec);
+        }
+        return keep_status(draft);
+    }
     let mut weight = weight(&draft, spec);
     if draft.spec.paused && !draft.is_aborted() {
         // ARGO: a paused Rollout still follows its wished number of pods (Q19), at the share it has reached. Of few pods that
         // may be more than the step allows, which is rounding and no share that more pods are to have (S10).
         weight = weight.min(share_reached(&draft));
     }
-    if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !restart::is_counting(&draft) {
+    if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !is_counting {
         resize(&mut draft, spec, weight);
     }
+    keep_status(draft)
+}
+
+/// Ends a pass that only changed sizes.
+fn keep_status(mut draft: Draft<'_>) -> Plan {
     draft.status = (*draft.observed).clone();
     status::count_for_scaling(&mut draft);
     status::persist(draft)
 }
 
-/// Returns pods to the stable version, and nothing else.
+/// Returns traffic and pods to the stable version, and nothing else.
 pub fn fall_back(draft: &mut Draft<'_>, spec: &Canary) {
-    services::follow_canary(draft, spec);
-    resize(draft, spec, 0);
+    lead_traffic(draft, spec);
+    match spec.traffic_routing {
+        Some(_) => routed::resize(draft, spec),
+        None => resize(draft, spec, 0),
+    }
 }
 
 /// Whether template or steps are not the ones the stored status is about.
@@ -153,6 +189,18 @@ fn resize(draft: &mut Draft<'_>, spec: &Canary, weight: i64) {
 
 /// Whether pods stand as the current step wants them.
 pub fn is_at_desired_counts(draft: &Draft<'_>, spec: &Canary) -> bool {
+    if spec.traffic_routing.is_some() {
+        return routed::is_at_desired_counts(draft, spec, draft.traffic.weights.as_ref());
+    }
+    is_at_counts_of_the_share(draft, spec)
+}
+
+/// The same, whatever weights were recorded.
+pub fn is_at_desired_counts_without_weights(draft: &Draft<'_>, spec: &Canary) -> bool {
+    routed::is_at_desired_counts(draft, spec, None)
+}
+
+fn is_at_counts_of_the_share(draft: &Draft<'_>, spec: &Canary) -> bool {
     let basic = basic(draft, spec, weight(draft, spec));
     let next = basic.goal();
     let stable_fits = match draft.stable_set() {
@@ -180,8 +228,15 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     draft.status.stable = observed.stable.clone();
     draft.status.step_hash = Some(spec.steps_hash.clone());
     let old = observed.canary();
-    draft.status.canary =
-        Some(CanaryStatus { stable_ping_pong: old.stable_ping_pong, ..CanaryStatus::default() });
+    let mut canary = CanaryStatus { stable_ping_pong: old.stable_ping_pong, ..CanaryStatus::default() };
+    let is_routed = spec.traffic_routing.as_ref().is_some_and(|routing| !routing.routers.is_empty());
+    canary.weights = match draft.traffic.weights.clone() {
+        weights @ Some(_) => weights,
+        None if is_routed => old.weights,
+        None => None,
+    };
+    draft.status.canary = Some(canary);
+    traffic::note_trouble(&mut draft);
     let set_index = |draft: &mut Draft<'_>, index: i64| {
         draft.status.step_index = has_steps.then_some(Counted(index));
     };
@@ -227,6 +282,7 @@ fn sync(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return status::persist(draft);
     }
     if !draft.spec.paused
+        && !analysis::holds_steps(&draft)
         && let Some(step) = usize::try_from(index).ok().and_then(|index| spec.steps.get(index))
     {
         match steps::advance(step, &mut draft, spec) {

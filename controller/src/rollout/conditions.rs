@@ -68,6 +68,7 @@ pub fn is_healthy(draft: &Draft<'_>, status: &RolloutStatus) -> bool {
                 && !status.stable_hash().is_empty()
                 && status.stable_hash() == status.current()
                 && status.replicas.unwrap_or(0) == n
+                && draft.traffic.trouble.is_none()
         }
         Strategy::Unclear => false,
     };
@@ -116,7 +117,7 @@ fn waits_without_limit(draft: &Draft<'_>) -> bool {
     let paused = draft.observed.condition("Paused").is_some_and(|c| c.status.as_deref() == Some("True"));
     let Strategy::Canary(spec) = &draft.spec.strategy else { return paused };
     let step = canary::current_step(draft, spec).map(|index| &spec.steps[index].kind);
-    paused || matches!(step, Some(StepKind::Pause(_) | StepKind::Analysis | StepKind::Experiment))
+    paused || matches!(step, Some(StepKind::Pause(_) | StepKind::Analysis(_) | StepKind::Experiment))
 }
 
 /// Whether an old ReplicaSet lives out its delay.

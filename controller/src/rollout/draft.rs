@@ -42,8 +42,14 @@ pub struct Draft<'a> {
     pub course: Course,
     /// Whether this pass changed the size of a ReplicaSet.
     pub scaled: bool,
+    /// What this pass knows and does about traffic.
+    pub traffic: super::traffic::Traffic,
+    /// The analysis runs that decide now, once this pass has looked at them.
+    pub runs: Option<super::analysis::Runs>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
+    /// Kubernetes events that go out before those of the next write.
+    next_notices: Vec<Notice>,
     /// Kubernetes events that go out once the status is stored.
     status_notices: Vec<Notice>,
     plan: Plan,
@@ -91,7 +97,10 @@ impl<'a> Draft<'a> {
             services: world.services.clone(),
             course: Course::default(),
             scaled: false,
+            traffic: super::traffic::Traffic::default(),
+            runs: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
+            next_notices: Vec::new(),
             status_notices: Vec::new(),
             plan: Plan::default(),
         }
@@ -216,6 +225,12 @@ impl<'a> Draft<'a> {
         self.status_notices.push(notice);
     }
 
+    /// An event that goes out with the next write, whatever that is, before its own: what it tells is done by then.
+    pub fn tell_with_next_write(&mut self, reason: &str, message: String) {
+        let notice = self.notice(reason, message);
+        self.next_notices.push(notice);
+    }
+
     /// The same for something that went wrong.
     pub fn warn_with_status(&mut self, reason: &str, message: String) {
         let notice = Notice { warning: true, ..self.notice(reason, message) };
@@ -229,6 +244,7 @@ impl<'a> Draft<'a> {
 
     /// Plans a write.
     pub fn write(&mut self, key: Key, guard: Guard, verb: Verb, notices: Vec<Notice>, if_refused: IfRefused) {
+        let notices = self.next_notices.drain(..).chain(notices).collect();
         self.plan.writes.push(Write { key, guard, verb, notices, if_refused });
     }
 

@@ -1,5 +1,6 @@
 //! The Rollout reconciler, readable as the runbook: [`plan`] is the ordered list of phases.
 
+pub mod analysis;
 pub mod blue_green;
 pub mod canary;
 mod claims;
@@ -14,10 +15,12 @@ mod replicas;
 pub mod restart;
 mod revision;
 mod role_metadata;
+pub mod routed;
 pub mod scale;
 pub mod services;
 pub mod set;
 mod status;
+pub mod traffic;
 mod workload;
 
 pub use phase::{not_seen_yet, phase, phase_as_seen};

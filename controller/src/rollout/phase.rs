@@ -77,11 +77,16 @@ pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
             }
         }
         Strategy::Canary(_) | Strategy::Unclear => {
-            if status.replicas.unwrap_or(0) > updated {
+            let is_routed = spec.canary().is_some_and(|canary| canary.traffic_routing.is_some());
+            if !is_routed && status.replicas.unwrap_or(0) > updated {
                 return progressing("old replicas are pending termination");
             }
             if !promoted {
                 return progressing("waiting for all steps to complete");
+            }
+            // ARGO: the reference calls a version healthy that no router was told of (S23).
+            if status.condition(super::traffic::TROUBLE).is_some() {
+                return progressing("waiting for traffic to be routed");
             }
         }
     }

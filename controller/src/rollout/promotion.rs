@@ -2,10 +2,11 @@
 
 use tidegate_api::spec::Canary;
 
+use super::analysis;
 use super::draft::Draft;
 use super::scale::is_enough;
 use super::set::{Deadline, Set};
-use super::workload;
+use super::{traffic, workload};
 use crate::names::EXPERIMENT_NAME;
 use crate::plan::Reason;
 use crate::sabotage::Sabotage;
@@ -78,6 +79,11 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
         return Some(reason);
     }
     let count = spec.steps.len();
+    // The weight of the last steps must be in force, or a router that was never told would lead nobody here.
+    let is_led = count == 0 || traffic::weight_is_held(draft, spec, traffic::decide::whole(spec)).is_none();
+    if !is_led {
+        return None;
+    }
     let done = count == 0
         || draft.observed.index().is_some_and(|index| usize::try_from(index).is_ok_and(|i| i >= count));
     done.then(|| format!("Completed all {count} canary steps"))
@@ -97,7 +103,8 @@ pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
     if let Some(reason) = fast_rollback_reason(draft) {
         return Some(reason);
     }
-    (!draft.is_aborted()).then(|| "Completed blue-green update".to_owned())
+    (!draft.is_aborted() && analysis::allows_promotion(draft))
+        .then(|| "Completed blue-green update".to_owned())
 }
 
 /// Makes the new version the stable one.
@@ -114,10 +121,22 @@ pub fn promote(draft: &mut Draft<'_>, reason: &str) {
             duration.completion = Some(completion.into());
         }
         draft.status.stable = Some(current.clone());
+        swap_roles(draft);
         let message =
             format!("Rollout completed update to revision {} ({current}): {reason}", draft.revision());
         draft.tell_with_status("RolloutCompleted", message);
         draft.because(Reason::Promoted(reason.into()));
     }
     workload::retire_on_success(draft);
+}
+
+/// The Service that led to the canary leads to the stable version from now on. Only the roles change: no Service is
+/// pointed elsewhere, and no request flows otherwise than before.
+fn swap_roles(draft: &mut Draft<'_>) {
+    if draft.spec.canary().is_none_or(|canary| canary.ping_pong.is_none()) {
+        return;
+    }
+    let before = draft.observed.canary.as_ref().and_then(|canary| canary.stable_ping_pong.clone());
+    let after = if before.as_deref() == Some("ping") { "pong" } else { "ping" };
+    draft.status.canary.get_or_insert_default().stable_ping_pong = Some(after.into());
 }

@@ -154,10 +154,19 @@ pub fn drain_others(draft: &mut Draft<'_>, canary: &Canary) -> bool {
     scaled
 }
 
-/// Whether an aborted new ReplicaSet is kept for a while before it goes. Blue-green only, as long as there are no routers.
+/// For how many seconds an aborted new ReplicaSet is kept before it goes; nothing where it is not kept for a time.
 pub fn abort_delay(draft: &Draft<'_>) -> Option<i64> {
-    let Strategy::BlueGreen(spec) = &draft.spec.strategy else { return None };
-    let delay = spec.abort_scale_down_delay_seconds.unwrap_or(DEFAULT_DELAY);
+    let explicit = match &draft.spec.strategy {
+        Strategy::BlueGreen(spec) => spec.abort_scale_down_delay_seconds,
+        Strategy::Canary(spec) if spec.traffic_routing.is_some() => match spec.abort_scale_down_delay_seconds
+        {
+            // It goes with its traffic.
+            None if spec.dynamic_stable_scale => return None,
+            delay => delay,
+        },
+        Strategy::Canary(_) | Strategy::Unclear => return None,
+    };
+    let delay = explicit.unwrap_or(DEFAULT_DELAY);
     (draft.observed.is_aborted()
         && draft.is_aborted()
         && draft.stable.is_some()

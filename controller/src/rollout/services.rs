@@ -6,7 +6,7 @@ use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_api::spec::Canary;
 
 use super::draft::{Draft, version_of};
-use crate::cache::{Cache, references};
+use crate::cache::{Cache, named_services};
 use crate::edit::Edit;
 use crate::names::{HASH_LABEL, MANAGED_BY};
 use crate::plan::{IfRefused, Plan, Reason, Verb, Write};
@@ -16,6 +16,11 @@ use crate::world::Facts;
 /// The hash in the selector of a Service; empty when there is none.
 pub fn selected_hash(service: &Object) -> &str {
     service.service().and_then(|body| body.selector.get(HASH_LABEL)).map_or("", |hash| hash)
+}
+
+/// Whether a Service selects the pods of this hash.
+pub fn selects(draft: &Draft<'_>, name: &str, hash: &str) -> bool {
+    draft.services.get(name).is_some_and(|service| selected_hash(service) == hash)
 }
 
 /// Points a Service at the pods of one hash. Nothing to do where it is and is marked as managed.
@@ -101,7 +106,7 @@ pub fn plan_clean_up(cache: &Cache, key: &Key, _facts: &Facts) -> Plan {
     let mut edits = vec![Edit::Selector(HASH_LABEL.into(), None)];
     if let Some(manager) = service.meta.annotations.get(MANAGED_BY) {
         let rollout = Key::new(Kind::Rollout, key.namespace.clone(), manager.clone());
-        if cache.get(&rollout).is_some_and(|rollout| references(rollout).contains(key)) {
+        if cache.get(&rollout).is_some_and(|rollout| named_services(rollout).contains(key)) {
             return plan;
         }
         edits.push(Edit::Annotation(MANAGED_BY.into(), None));

@@ -11,9 +11,10 @@ use tidegate_api::validate;
 use super::draft::Draft;
 use super::phase::phase;
 use super::set::Set;
-use super::{blue_green, conditions, duration, pauses};
+use super::{analysis, blue_green, conditions, duration, pauses, traffic};
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{Plan, Reason};
+use crate::routers;
 use crate::sabotage::Sabotage;
 use crate::world::{Facts, RolloutWorld};
 
@@ -31,7 +32,13 @@ pub fn problems(draft: &Draft<'_>) -> Vec<Problem> {
     if problems.is_empty() && !draft.facts.is_sabotaged(Sabotage::ShareServices) {
         let labels = draft.spec.template.as_ref().map(|t| t.labels.clone()).unwrap_or_default();
         let service = |name: &str| draft.services.get(name).cloned();
-        problems.extend(validate::service_problems(draft.name(), &draft.spec, &labels, &service));
+        let services = validate::service_problems(draft.name(), &draft.spec, &labels, &service);
+        let views = draft.spec.canary().map(|canary| traffic::views(draft, canary)).unwrap_or_default();
+        problems.extend(services.missing);
+        problems.extend(routers::check::missing(&views));
+        problems.extend(analysis::problems(draft));
+        problems.extend(services.misfitting);
+        problems.extend(routers::check::misfitting(&views));
     }
     problems
 }
@@ -129,6 +136,7 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
         None => None,
     };
     conditions::abort_at_deadline(&mut draft);
+    analysis::record(&mut draft);
     pauses::settle(&mut draft);
     if draft.is_aborted() && draft.spec.canary().is_some_and(|canary| !canary.steps.is_empty()) {
         let fully = draft.new_set().is_some_and(|new| new.hash() == draft.observed.stable_hash());

@@ -60,7 +60,7 @@ fn template_of(workload: &Object) -> Result<(Template, Option<Arc<Selector>>), S
         Body::Deployment(body) => Ok((body.template.clone(), Some(body.selector.clone()))),
         Body::ReplicaSet(body) => Ok((body.template.clone(), Some(body.selector.clone()))),
         Body::Other(value) => Ok((Template::from_value(value["template"].clone(), "template")?, None)),
-        Body::Rollout(_) | Body::Pod(_) | Body::Service(_) => Err("workload has no pod template".to_owned()),
+        _ => Err("workload has no pod template".to_owned()),
     }
 }
 

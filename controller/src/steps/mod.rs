@@ -1,6 +1,9 @@
 //! The steps of a canary: one file each, one line to register.
 
+mod analysis;
 mod pause;
+mod set_canary_scale;
+mod set_route;
 mod set_weight;
 
 use serde_json::Value;
@@ -22,13 +25,12 @@ pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress 
     match &step.kind {
         StepKind::Pause(pause) => pause::advance(pause, draft),
         StepKind::SetWeight(weight) => set_weight::advance(*weight, draft, canary),
-        StepKind::SetCanaryScale
-        | StepKind::Experiment
-        | StepKind::Analysis
-        | StepKind::SetHeaderRoute
-        | StepKind::SetMirrorRoute
-        | StepKind::Plugin
-        | StepKind::Empty => Progress::Holding("a kind of step that validation refuses".to_owned()),
+        StepKind::SetCanaryScale(_) => set_canary_scale::advance(draft, canary),
+        StepKind::SetHeaderRoute | StepKind::SetMirrorRoute => set_route::advance(draft, canary),
+        StepKind::Analysis(_) => analysis::advance(draft),
+        StepKind::Experiment | StepKind::Plugin | StepKind::Empty => {
+            Progress::Holding("a kind of step that validation refuses".to_owned())
+        }
     }
 }
 
@@ -41,9 +43,9 @@ pub fn text(step: &Step) -> String {
             number => format!("pause: {number}"),
         },
         StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
-        StepKind::SetCanaryScale => "setCanaryScale".to_owned(),
+        StepKind::SetCanaryScale(_) => "setCanaryScale".to_owned(),
         StepKind::Experiment => "experiment".to_owned(),
-        StepKind::Analysis => "analysis".to_owned(),
+        StepKind::Analysis(_) => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {
             format!("setHeaderRoute: {}", step.raw["setHeaderRoute"]["name"].as_str().unwrap_or(""))
         }

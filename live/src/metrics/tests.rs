@@ -16,6 +16,9 @@ impl Cluster for Nowhere {
     fn start(&mut self, _: CallId, _: ApiCall) {}
     fn watch(&mut self, _: Kind) {}
 }
+impl tidegate_controller::seams::Metrics for Nowhere {
+    fn ask(&mut self, _: CallId, _: tidegate_controller::seams::Question) {}
+}
 impl Clock for Nowhere {
     fn now(&self) -> Time {
         START

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tidegate_api::analysis::AnalysisDocument;
 use tidegate_api::object::{Body, Object, RolloutStatus, Template};
 use tidegate_api::schema;
 
@@ -47,6 +48,25 @@ pub fn bring(before: Option<&Object>, after: &mut Object) {
             let touched = !matches!(old, Some(Body::Other(old)) if Arc::ptr_eq(old, new));
             if touched {
                 *new = Arc::new(stored(&kind, (**new).clone()));
+            }
+        }
+        (Body::AnalysisRun(new), old) => {
+            let old = old.and_then(|old| if let Body::AnalysisRun(old) = old { Some(old) } else { None });
+            if old.is_none_or(|old| !Arc::ptr_eq(&old.spec, &new.spec)) {
+                let spec = stored(&kind, json!({"spec": new.spec.raw()}))["spec"].take();
+                match old {
+                    Some(old) if *old.spec.raw() == spec => new.spec = old.spec.clone(),
+                    _ if *new.spec.raw() == spec => {}
+                    _ => *new = new.with_spec(spec),
+                }
+            }
+        }
+        (Body::AnalysisTemplate(new), old) => {
+            let touched =
+                !matches!(old, Some(Body::AnalysisTemplate(old)) if Arc::ptr_eq(&old.spec, &new.spec));
+            if touched {
+                let spec = stored(&kind, json!({"spec": new.spec.raw()}))["spec"].take();
+                new.spec = Arc::new(AnalysisDocument::new(spec));
             }
         }
         (Body::Other(_) | Body::Pod(_) | Body::Service(_), _) => {}

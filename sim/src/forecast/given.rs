@@ -85,7 +85,8 @@ pub(super) fn surroundings(
         let is_it = |object: &&Object| object.kind == Kind::Service && &*object.meta.name == name;
         found.iter().find(is_it).cloned().map(Arc::new)
     };
-    let problems = service_problems(&rollout.meta.name, spec, &labels, &service);
+    let services = service_problems(&rollout.meta.name, spec, &labels, &service);
+    let problems: Vec<Problem> = services.missing.into_iter().chain(services.misfitting).collect();
     let refused = |problem: Problem| Refusal { path: problem.path, why: problem.detail };
     if problems.is_empty() { Ok(found) } else { Err(problems.into_iter().map(refused).collect()) }
 }

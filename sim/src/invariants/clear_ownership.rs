@@ -1,7 +1,7 @@
 //! S28: a Service or ReplicaSet is managed by one Rollout.
 
 use tidegate_api::object::{Key, Kind};
-use tidegate_controller::cache::references;
+use tidegate_controller::cache::named_services;
 use tidegate_controller::names::MANAGED_BY;
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
@@ -36,7 +36,7 @@ impl Invariant for ClearOwnership {
             return Ok(());
         };
         let key = Key::new(Kind::Rollout, after.meta.namespace.clone(), manager.clone());
-        let Some(rollout) = world.get(&key).filter(|rollout| references(rollout).contains(&after.key()))
+        let Some(rollout) = world.get(&key).filter(|rollout| named_services(rollout).contains(&after.key()))
         else {
             return Ok(());
         };

@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use super::names::{items, string};
 use super::story::{Change, Step, Story};
 
-const ROUTER: &str = "a router";
 const METRIC: &str = "a metric";
 const EXPERIMENT: &str = "an experiment";
 /// Everything a story may need, in the order in which it is told.
-pub(super) const NEEDS: [&str; 3] = [ROUTER, METRIC, EXPERIMENT];
+pub(super) const NEEDS: [&str; 2] = [METRIC, EXPERIMENT];
 
-/// Which of "a router", "a metric" and "an experiment" the story needs, in this order.
+/// Which of "a metric" and "an experiment" the story needs, in this order.
 pub fn needs(story: &Story) -> Vec<&'static str> {
     let mut found = BTreeSet::new();
     for object in &story.objects {
@@ -69,9 +68,6 @@ fn of_strategy(value: &Value, found: &mut BTreeSet<&'static str>) {
         Value::Object(fields) => {
             for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 match key.as_str() {
-                    // `trafficRouting: {}` names no router, and the incumbent treats it as none.
-                    "trafficRouting" if value.as_object().is_some_and(serde_json::Map::is_empty) => {}
-                    "trafficRouting" => _ = found.insert(ROUTER),
                     "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => _ = found.insert(METRIC),
                     "experiment" => _ = found.insert(EXPERIMENT),
                     key if key.ends_with("Metadata") => {}
@@ -118,7 +114,7 @@ mod tests {
         for (strategy, need) in [
             (json!({"canary": {"steps": [{"setWeight": 1}, {"setCanaryScale": {"weight": 5}}, {}]}}), ""),
             (json!({"canary": {"trafficRouting": {}, "canaryMetadata": {"labels": {"analysis": "x"}}}}), ""),
-            (json!({"canary": {"trafficRouting": {"nginx": {}}}}), "a router"),
+            (json!({"canary": {"trafficRouting": {"nginx": {}}}}), ""),
             (json!({"canary": {"analysis": {"templates": []}}}), "a metric"),
             (
                 json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}),
@@ -139,18 +135,14 @@ mod tests {
     #[test]
     fn so_do_steps_of_the_script() {
         assert_eq!(
-            patched(json!({"merge": {"spec": {"strategy": {"canary": {"trafficRouting": {"smi": {}}}}}}})),
-            "a router"
+            patched(json!({"merge": {"spec": {"strategy": {"canary": {"analysis": {"templates": []}}}}}})),
+            "a metric"
         );
-        assert_eq!(
-            patched(json!({"merge": {"spec": {"strategy": {"canary": {"trafficRouting": null}}}}})),
-            ""
-        );
+        assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"analysis": null}}}}})), "");
         let operation =
             |op, path, value: Value| patched(json!({"json": [{"op": op, "path": path, "value": value}]}));
         assert_eq!(operation("add", "/spec/strategy/canary/steps/0", json!({"analysis": {}})), "a metric");
-        assert_eq!(operation("add", "/spec/strategy/canary/trafficRouting/nginx", json!({})), "a router");
-        assert_eq!(operation("remove", "/spec/strategy/canary/trafficRouting", json!(null)), "");
+        assert_eq!(operation("remove", "/spec/strategy/canary/analysis", json!(null)), "");
         assert_eq!(operation("replace", "/spec/replicas", json!(3)), "");
         assert_eq!(
             needed(json!([]), json!([{"create": rollout(json!({"canary": {"analysis": {}}}))[0]}])),

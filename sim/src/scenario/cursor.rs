@@ -133,6 +133,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn parse_span(text: &str) -> Option<Span> {
+pub(super) fn parse_span(text: &str) -> Option<Span> {
     GoDuration::parse(text).ok().map(|duration| Span::millis(duration.nanos() / 1_000_000))
 }

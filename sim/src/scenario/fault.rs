@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use tidegate_api::object::Kind;
 use tidegate_api::time::Span;
 
+use super::Target;
 use super::cursor::{Cursor, Read};
 use super::keys::known;
 use super::read::NOT_BUILT;
 use super::read_condition::kind;
 use super::write::{duration, range};
+use crate::dataplane;
 use crate::world::{Millis, NextWrite, Strike, World};
 
 /// What goes wrong between the controller and the API server.
@@ -42,6 +44,19 @@ pub enum Fault {
     WatchStall(Kind, Span),
     /// A watch breaks; what it has not shown is never shown, and so much later it lists anew.
     WatchBreak(Kind, Span),
+    /// The controller of a router takes nothing over for a while.
+    RouterOutage(String, Span),
+    /// One of its proxies takes nothing over for a while.
+    ProxyStall(String, Span),
+    /// Somebody puts an object back as it is now whenever the controller has changed it.
+    PutBack {
+        /// Which one.
+        target: Target,
+        /// How often.
+        times: u32,
+        /// How long after the change.
+        after: Millis,
+    },
 }
 
 /// What becomes of writes by chance.
@@ -106,6 +121,14 @@ impl Fault {
             Fault::WatchLag { kind: None, lag } => world.config_mut().watch_lag = *lag,
             Fault::WatchStall(kind, span) => world.stall_watch(kind, now.plus(*span)),
             Fault::WatchBreak(kind, span) => world.break_watch(kind, *span),
+            Fault::RouterOutage(router, span) => world.router_outage(router, now.plus(*span)),
+            Fault::ProxyStall(router, span) => world.stall_proxy(router, now.plus(*span)),
+            Fault::PutBack { target, times, after } => {
+                let key = target.all(world).next().map(|object| object.key());
+                if let Some(key) = key {
+                    world.put_back(&key, *times, *after);
+                }
+            }
         }
     }
 
@@ -119,6 +142,9 @@ impl Fault {
             Fault::WatchLag { .. } => "watch_lag",
             Fault::WatchStall(..) => "watch_stall",
             Fault::WatchBreak(..) => "watch_break",
+            Fault::RouterOutage(..) => "router_outage",
+            Fault::ProxyStall(..) => "proxy_stall",
+            Fault::PutBack { .. } => "put_back",
         }
     }
 
@@ -162,6 +188,13 @@ impl Fault {
             Fault::WatchStall(kind, span) | Fault::WatchBreak(kind, span) => {
                 fields = json!({"kind": kind.name(), "for": duration(*span)});
             }
+            Fault::RouterOutage(router, span) | Fault::ProxyStall(router, span) => {
+                fields = json!({"router": router, "for": duration(*span)});
+            }
+            Fault::PutBack { target, times, after } => {
+                fields = json!({"kind": target.kind.name(), "name": target.name, "times": times,
+                    "after": range(*after)});
+            }
         }
         json!({ self.name(): fields })
     }
@@ -183,6 +216,9 @@ impl Fault {
             }
             "watch_stall" => watch(field).map(|(kind, span)| Fault::WatchStall(kind, span)),
             "watch_break" => watch(field).map(|(kind, span)| Fault::WatchBreak(kind, span)),
+            "router_outage" => router(field).map(|(router, span)| Fault::RouterOutage(router, span)),
+            "proxy_stall" => router(field).map(|(router, span)| Fault::ProxyStall(router, span)),
+            "put_back" => put_back(field),
             "metric_outage" => field.wrong_key(format!("`{name}` {NOT_BUILT}")),
             unknown => {
                 let error = field.document.error_at_key(&field.path, format!("unknown fault `{unknown}`"));
@@ -235,6 +271,32 @@ fn watch(at: &Cursor<'_>) -> Read<(Kind, Span)> {
     Ok((kind(&at.need("kind")?)?, at.need("for")?.span()?))
 }
 
+fn router(at: &Cursor<'_>) -> Read<(String, Span)> {
+    at.fields(&known("router_fault"))?;
+    let name = at.need("router")?;
+    if !dataplane::ALL.iter().any(|proxy| Some(proxy.name) == name.value.as_str()) {
+        let names: Vec<&str> = dataplane::ALL.iter().map(|proxy| proxy.name).collect();
+        return name.wrong(format!("this must be one of {}", names.join(", ")));
+    }
+    Ok((name.owned()?, at.need("for")?.span()?))
+}
+
+fn put_back(at: &Cursor<'_>) -> Read<Fault> {
+    at.fields(&known("put_back"))?;
+    let target = Target {
+        kind: kind(&at.need("kind")?)?,
+        name: Some(at.need("name")?.owned()?),
+        rollout: None,
+        revision: None,
+    };
+    let times = match at.get("times") {
+        None => 1,
+        Some(field) => u32::try_from(field.number()?).or_else(|_| field.wrong("this must be 0 or more"))?,
+    };
+    let after = at.get("after").map_or(Ok((1_000, 3_000)), |field| field.millis())?;
+    Ok(Fault::PutBack { target, times, after })
+}
+
 /// As a trace tells it: `next_write crash_after of Service`.
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,6 +323,10 @@ impl fmt::Display for Fault {
             Fault::WatchStall(kind, span) | Fault::WatchBreak(kind, span) => {
                 write!(out, "{name} of {} for {}", kind.name(), duration(*span))
             }
+            Fault::RouterOutage(router, span) | Fault::ProxyStall(router, span) => {
+                write!(out, "{name} of {router} for {}", duration(*span))
+            }
+            Fault::PutBack { target, times, .. } => write!(out, "{name} {target} {times} times"),
         }
     }
 }

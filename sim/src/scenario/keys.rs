@@ -77,6 +77,38 @@ pub const TABLE: &[Section] = &[
             "seed", "number", "Where all chance comes from; 0 when absent.";
             "lag", "range", "How long a change takes until a watch shows it; 1ms..20ms when absent.";
             "pods", "mapping", "How pods behave: the keys below for all of them, or under an image (the end of its name) for its pods.";
+            "traffic", "mapping", "The users of every Rollout. They are counted where this is said, and for Rollouts with `trafficRouting`.";
+            "quality", "`{IMAGE: {errors, latency, capacity}}`", "What each version truly does to its users, by the end of its image.";
+            "routers", "mapping", "How the controllers of routers and their proxies behave.";
+        },
+    },
+    Section {
+        name: "traffic",
+        title: "`traffic`",
+        keys: keys! {
+            "rps", "number or `{FROM: number}`", "Requests a second to each Rollout, or from when on how many; 100 when absent.";
+            "sessions", "duration", "How long users stay on a version where the router keeps them there; 5m when absent.";
+            "matching", "percentage", "How many requests carry the headers that header routes ask for; none when absent.";
+            "services", "`{ROLLOUT: service}`", "The Service that users call where no router stands before it. When absent: the active Service; one that the Rollout does not name and that selects its pods; the stable Service; the pods themselves.";
+        },
+    },
+    Section {
+        name: "quality",
+        title: "`quality`, under an image",
+        keys: keys! {
+            "errors", "percentage", "How many requests it answers with an error.";
+            "latency", "duration", "How long an answer takes.";
+            "capacity", "number", "Requests a second that one pod carries; those beyond are errors.";
+        },
+    },
+    Section {
+        name: "routers",
+        title: "`routers`",
+        keys: keys! {
+            "propagation", "range", "From the moment at which a route is accepted until a proxy serves by it; 50ms..400ms when absent. Under the name of a router (`istio`, `nginx`, `alb`, `smi`, `ambassador`, `traefik`, `apisix`, `gateway`) for that one.";
+            "proxies", "number", "How many proxies of each kind there are, each with as many users and a lag of its own; 1 when absent.";
+            "endpoints", "range", "How long proxies send requests by endpoints that have changed; 10ms..100ms when absent.";
+            "unserved", "list of kinds", "What the API server does not serve, as if nobody had installed it.";
         },
     },
     Section {
@@ -130,7 +162,11 @@ pub const TABLE: &[Section] = &[
             "ready", "`{rollout, side, count}`", "Makes pods ready, whatever their model says.";
             "unready", "`{rollout, side, count}`", "Takes the readiness of pods away.";
             "load", "`{autoscaler, total, per_pod}`", "Gives a HorizontalPodAutoscaler this work to measure; it then scales by what it reads.";
-            "fault", "`{NAME: …}`", "Something goes wrong between the controller and the API server.";
+            "traffic", "number", "So many requests a second from now on.";
+            "quality", "`{IMAGE: {errors, latency, capacity}}`", "What versions do to their users from now on.";
+            "serve", "kind", "From now on the API server serves this kind.";
+            "unserve", "kind", "From now on it does not.";
+            "fault", "`{NAME: …}`", "Something goes wrong between the controller and the API server, or behind it.";
             "restart_controller", "nothing", "The controller dies and is started again, knowing nothing.";
             "upgrade_controller", "nothing or `{down}`", "The controller ends, and another one is started so much later (5s).";
             "note", "text", "Says something in the trace.";
@@ -210,6 +246,9 @@ pub const TABLE: &[Section] = &[
             "watch_lag", "`{kind, lag}`", "Watches show changes so much later, from now on.";
             "watch_stall", "`{kind, for}`", "A watch shows nothing for a while.";
             "watch_break", "`{kind, for}`", "A watch breaks: what it has not shown it never shows, and so much later it lists anew.";
+            "router_outage", "`{router, for}`", "The controller of a router takes nothing over for a while.";
+            "proxy_stall", "`{router, for}`", "The first proxy of a router takes nothing over for a while; the others do.";
+            "put_back", "`{kind, name, times, after}`", "Somebody puts an object back as it is now whenever the controller has changed it, as GitOps does.";
         },
     },
     Section {
@@ -300,11 +339,40 @@ pub const TABLE: &[Section] = &[
         },
     },
     Section {
+        name: "router_fault",
+        title: "`router_outage` and `proxy_stall`",
+        keys: keys! {
+            "router", "`istio`, `nginx`, `alb`, `smi`, `ambassador`, `traefik`, `apisix` or `gateway`", "The router.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "put_back",
+        title: "`put_back`",
+        keys: keys! {
+            "kind", "text", "The kind of the object.";
+            "name", "text", "Its name.";
+            "times", "number", "How often; once when absent.";
+            "after", "range", "How long after the change; 1s..3s when absent.";
+        },
+    },
+    Section {
+        name: "users_saw",
+        title: "`users_saw`",
+        keys: keys! {
+            "rollout", "name", "The users of this Rollout; those of all together when absent.";
+            "errors", "bound", "Requests that went wrong, whatever the reason: how many, or which part of all (`\"<= 1%\"`).";
+            "no_endpoint", "bound", "Those among them for which there was no endpoint.";
+            "share", "`{IMAGE: bound}`", "Requests that a version took, by the end of its image.";
+        },
+    },
+    Section {
         name: "then",
         title: "`then`",
         keys: keys! {
             "ends", "phase or `{ROLLOUT: phase}`", "The phase at the end; the world must be at rest there.";
             "within", "duration", "How long it may take; a day when absent.";
+            "users_saw", "mapping", "What users must have felt between 00:00:00 and the end.";
             "never", "list of conditions", "What may never be so, at no event.";
             "holds", "list of conditions", "What must be so at the end; `event` counts from the beginning.";
         },

@@ -11,13 +11,16 @@ pub mod keys;
 mod read;
 mod read_condition;
 mod read_verb;
+mod read_world;
 #[cfg(test)]
 mod tests;
+pub(crate) mod users;
 pub(crate) mod verbs;
 mod write;
 
 pub use fault::{Fault, Mishap};
 pub use read::{Files, Load, object_of, yaml_error};
+pub use users::{Amount, UsersSaw};
 
 use std::collections::BTreeMap;
 
@@ -25,7 +28,7 @@ use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::{Span, Time};
 
-use crate::world::{Millis, PodModels};
+use crate::world::{Millis, PodModels, Quality, RouterModel, TrafficModel};
 
 /// What a scenario says.
 #[derive(Clone, PartialEq, Debug)]
@@ -44,6 +47,12 @@ pub struct Script {
     pub pods: PodModels,
     /// How long a change takes until a watch shows it.
     pub watch_lag: Millis,
+    /// How routers and proxies behave.
+    pub routers: RouterModel,
+    /// The users, if they are to be counted.
+    pub traffic: Option<TrafficModel>,
+    /// What versions do to their users, by the end of an image.
+    pub quality: Vec<(String, Quality)>,
     /// What people do.
     pub when: Vec<Entry>,
     /// What must come of it.
@@ -249,7 +258,13 @@ pub enum Verb {
         /// What one pod carries.
         per_pod: i64,
     },
-    /// Something goes wrong between the controller and the API server.
+    /// From now on so many requests a second.
+    Traffic(i64),
+    /// From now on versions do this to their users, by the end of their image.
+    Quality(Vec<(String, Quality)>),
+    /// The API server serves a kind from now on, or no longer.
+    Serve(String, bool),
+    /// Something goes wrong between the controller and the API server, or behind it.
     Fault(Fault),
     /// The controller dies and is started again at once.
     RestartController,
@@ -307,6 +322,8 @@ pub struct Then {
     pub ends: BTreeMap<String, String>,
     /// How long it may take.
     pub within: Option<Span>,
+    /// What users must have felt.
+    pub users_saw: Option<UsersSaw>,
     /// What may never hold.
     pub never: Vec<Condition>,
     /// What must hold at the end.

@@ -7,8 +7,9 @@ use tidegate_api::yaml::{self, Document, SourceError};
 use super::cursor::{Cursor, Read};
 use super::keys::known;
 use super::read_condition::condition;
-use super::{Entry, Moment, Script, Then, Verb};
-use crate::world::{Flaps, PodModel, PodModels, WorldConfig};
+use super::read_world::read_world;
+use super::{Entry, Moment, Script, Then, Verb, users};
+use crate::world::{PodModels, RouterModel, WorldConfig};
 
 /// The files beside a scenario. Names are relative to it.
 pub trait Files {
@@ -76,6 +77,9 @@ impl Script {
             seed: 0,
             pods: PodModels::default(),
             watch_lag: WorldConfig::default().watch_lag,
+            routers: RouterModel::default(),
+            traffic: None,
+            quality: Vec::new(),
             when: Vec::new(),
             then: Then::default(),
             promote_after: None,
@@ -127,75 +131,6 @@ pub(super) fn objects_of(at: &Cursor<'_>, load: Load<'_>) -> Read<Vec<Object>> {
     Ok(objects)
 }
 
-fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
-    for (name, field) in world.entries()? {
-        match name {
-            "seed" => {
-                script.seed =
-                    u64::try_from(field.number()?).or_else(|_| field.wrong("a seed is 0 or more"))?
-            }
-            "pods" => script.pods = read_pods(&field)?,
-            "lag" => script.watch_lag = field.millis()?,
-            "quality" | "traffic" | "routers" | "metrics" => {
-                return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
-            }
-            _ => world.fields(&known("world"))?,
-        }
-    }
-    Ok(())
-}
-
-fn read_pods(pods: &Cursor<'_>) -> Read<PodModels> {
-    let keys = known("pods");
-    let mut models = PodModels::default();
-    let entries = pods.entries()?;
-    for (_, field) in entries.iter().filter(|(name, _)| keys.contains(name)) {
-        read_model(field, &mut models.default)?;
-    }
-    for (image, field) in entries.iter().filter(|(name, _)| !keys.contains(name)) {
-        if !field.value.is_object() {
-            return field.wrong_key(format!("`{image}` is neither an image nor one of {}", keys.join(", ")));
-        }
-        field.fields(&keys)?;
-        let mut model = models.default.clone();
-        for (_, field) in field.entries()? {
-            read_model(&field, &mut model)?;
-        }
-        models.by_image.push(((*image).to_owned(), model));
-    }
-    // The longest suffix says most.
-    models.by_image.sort_by(|(a, _), (b, _)| (b.len(), a).cmp(&(a.len(), b)));
-    Ok(models)
-}
-
-fn read_model(field: &Cursor<'_>, model: &mut PodModel) -> Read<()> {
-    let is = |name: &str| field.path.ends_with(&format!("[{name}]"));
-    if is("startup") {
-        model.startup = field.millis()?;
-    } else if is("ready") {
-        model.ready = match field.value.as_str() {
-            Some("never") => false,
-            Some("always") => true,
-            _ => return field.wrong("this must be `never` or `always`"),
-        };
-    } else if is("crash_after") {
-        model.crash_after = Some(field.millis()?);
-    } else if is("exit") {
-        model.exit = Some(field.number()?);
-    } else if is("termination") {
-        model.termination = field.millis()?;
-    } else if is("flaps") {
-        field.fields(&known("flaps"))?;
-        let times = field.need("times")?;
-        model.flaps = Some(Flaps {
-            up: field.need("up")?.millis()?,
-            down: field.need("down")?.millis()?,
-            times: u32::try_from(times.number()?).or_else(|_| times.wrong("this must be 0 or more"))?,
-        });
-    }
-    Ok(())
-}
-
 fn read_entry(entry: &Cursor<'_>, load: Load<'_>) -> Read<Entry> {
     let moment = match (entry.get("at"), entry.get("once")) {
         (Some(_), Some(once)) => return once.wrong_key("an entry has `at` or `once`, not both"),
@@ -215,9 +150,6 @@ fn read_entry(entry: &Cursor<'_>, load: Load<'_>) -> Read<Entry> {
 }
 
 fn read_then(then: &Cursor<'_>) -> Read<Then> {
-    if let Some(field) = then.get("users_saw") {
-        return field.wrong_key(format!("`users_saw` {NOT_BUILT}"));
-    }
     then.fields(&known("then"))?;
     let mut result = Then { line: then.key_line(), ..Then::default() };
     if let Some(ends) = then.get("ends") {
@@ -229,6 +161,7 @@ fn read_then(then: &Cursor<'_>) -> Read<Then> {
             }
         }
     }
+    result.users_saw = then.get("users_saw").map(|field| users::read(&field)).transpose()?;
     result.within = then.get("within").map(|field| field.span()).transpose()?;
     let conditions = |name: &str| -> Read<Vec<_>> {
         let items = then.get(name).map_or(Ok(Vec::new()), |field| field.items())?;

@@ -118,5 +118,5 @@ pub(super) fn one_target(at: &Cursor<'_>, section: &str) -> Read<Target> {
 
 pub(super) fn kind(field: &Cursor<'_>) -> Read<Kind> {
     let name = field.text()?;
-    Kind::by_name(name).map_or_else(|| field.wrong(format!("unknown kind `{name}`")), Ok)
+    Kind::named(name).map_or_else(|| field.wrong(format!("unknown kind `{name}`")), Ok)
 }

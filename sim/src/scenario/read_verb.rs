@@ -7,9 +7,10 @@ use super::cursor::{Cursor, Read};
 use super::keys::known;
 use super::read::{Load, NOT_BUILT, objects_of};
 use super::read_condition::one_target;
+use super::read_world::{rate, read_quality};
 use super::{Fault, Patch, Side, Simple, Verb};
 
-const LATER: &[&str] = &["metric", "terminate", "quality", "traffic"];
+const LATER: &[&str] = &["metric", "terminate"];
 /// How long there is no controller while another one takes over.
 const DOWN: Span = Span::seconds(5);
 
@@ -33,6 +34,10 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "ready" => readiness(at, true),
         "unready" => readiness(at, false),
         "load" => load_of(at),
+        "traffic" => rate(at).map(Verb::Traffic),
+        "quality" => read_quality(at).map(Verb::Quality),
+        "serve" => at.owned().map(|kind| Verb::Serve(kind, true)),
+        "unserve" => at.owned().map(|kind| Verb::Serve(kind, false)),
         "fault" => Fault::read(at).map(Verb::Fault),
         "upgrade_controller" if at.value.is_null() => Ok(Verb::UpgradeController(DOWN)),
         "upgrade_controller" => {

@@ -27,6 +27,9 @@ world:
   pods:
     startup: 2s..8s
     "web:v2": {ready: never, crash_after: 5s, exit: 1, flaps: {up: 1s, down: 2s, times: 3}, termination: 1s}
+  traffic: {rps: {0s: 100, 5m: 200}, sessions: 1m, matching: 2.5%, services: {web: web}}
+  quality: {"web:v2": {errors: 0.5%, latency: 300ms, capacity: 50}}
+  routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, unserved: [HTTPRoute]}
 when:
 - {at: 0s, set_image: {rollout: web, container: web, image: "web:v2"}}
 - once: {rollout: web, phase: Paused, step: 1, weight: "> 20", message: Canary, replicas: {2: "<= 3"}, healthy_pods: 5}
@@ -61,12 +64,20 @@ when:
 - fault: {watch_lag: {kind: Pod, lag: 1s..2s}}
 - fault: {watch_stall: {kind: Pod, for: 1s}}
 - fault: {watch_break: {kind: Pod, for: 1s}}
+- fault: {router_outage: {router: istio, for: 1s}}
+- fault: {proxy_stall: {router: nginx, for: 1s}}
+- fault: {put_back: {kind: VirtualService, name: web, times: 2, after: 1s..2s}}
+- traffic: 500
+- quality: {"web:v2": {errors: 100%}}
+- serve: HTTPRoute
+- unserve: HTTPRoute
 - restart_controller:
 - upgrade_controller: {down: 30s}
 - note: done
 then:
   ends: {web: Healthy}
   within: 20m
+  users_saw: {rollout: web, errors: "<= 0.25%", no_endpoint: 0, share: {"web:v2": ">= 10%"}}
   never: [{rollout: web, weight: "> 50"}]
   holds: [{rollout: web, healthy_pods: ">= 3"}]
 "#;
@@ -79,7 +90,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 30);
+    assert_eq!(script.when.len(), 37);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);
@@ -99,10 +110,12 @@ fn what_is_not_understood_is_pointed_at() {
     assert!(entry("{fault: {next_write: {fails: conflict, by: 1s}}}").contains("belongs to `fails: slow`"));
     assert!(entry("{fault: {next_write: {fails: slow}}}").contains("`by`"));
     assert!(entry("{delete: {kind: ReplicaSet}}").contains("which object is meant"));
+    assert!(entry("{fault: {router_outage: {router: abacus, for: 1s}}}").contains("one of istio, nginx"));
+    assert!(problem("given: []\nworld: {quality: {x: {errors: 101%}}}\n").contains("a percentage such as"));
     assert!(entry("{metric: {}}").contains("is not built yet"));
     let shown = problem("given: []\nthen: {sometimes: []}\n");
     assert!(
-        shown.contains("unknown key `sometimes`") && shown.contains("ends, within, never, holds"),
+        shown.contains("unknown key `sometimes`") && shown.contains("ends, within, users_saw, never, holds"),
         "{shown}"
     );
 }
@@ -150,4 +163,36 @@ fn expectations_that_do_not_hold_are_failures() {
     let met = failures(r#"never: [{rollout: web, weight: ">= 50"}]"#);
     assert!(met.len() == 1 && met[0].ends_with("it may never be that web weight >= 50"), "{met:?}");
     assert_eq!(failures("never: [{event: RolloutCompleted}]").len(), 1);
+}
+
+#[test]
+fn what_is_written_reads_as_the_same_script() {
+    let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
+    let again = Script::read("everything.yaml", &script.to_yaml(), &NoFiles).expect("it is a scenario again");
+    assert_eq!((again.traffic, again.quality), (script.traffic, script.quality));
+    assert_eq!((again.routers, again.then.users_saw), (script.routers, script.then.users_saw));
+    assert_eq!(again.when.len(), script.when.len());
+}
+
+/// Two versions of equal size, half of the users for each; what users saw is counted to the request.
+#[test]
+fn users_are_counted_where_a_scenario_has_some() {
+    let play_with = |world: &str, then: &str| {
+        let text = format!("world: {{{world}}}\n{RELEASE}  {then}\n");
+        play(&Script::read("release.yaml", &text, &NoFiles).expect("a scenario"))
+    };
+    let exact = "pods: {startup: 5s}, traffic: {rps: 1000}, routers: {endpoints: 0s}";
+    let outcome = play_with(exact, "users_saw: {errors: 0, no_endpoint: 0}");
+    assert_eq!(outcome.failures, []);
+    let all = outcome.meter().total(None).requests();
+    assert!(all > 5_000 && all < 60_000, "{all}");
+    assert!(outcome.trace().contains("users"), "{}", outcome.trace());
+    // Whatever the new version takes, one of ten goes wrong.
+    let bad = format!("{exact}, quality: {{\"web:v2\": {{errors: 10%}}}}");
+    let outcome = play_with(&bad, "users_saw: {errors: 0}");
+    let felt = outcome.meter().total(None);
+    assert_eq!(felt.errors().0, (felt.share("web:v2").0 + 9) / 10);
+    assert!(outcome.failures[0].message.starts_with("users saw errors "), "{:?}", outcome.failures);
+    // Nobody is counted where nobody asks.
+    assert_eq!(play_with("seed: 1", "ends: Healthy").to_value()["users"], serde_json::Value::Null);
 }

@@ -36,7 +36,10 @@ impl Target {
             let uid = object.meta.controller().map(|owner| &owner.uid);
             owner.is_none_or(|owner| owner.is_some() && uid == owner)
         };
-        world.store().of_kind(&self.kind).filter(move |object| {
+        let by_version = !self.kind.api_version().is_empty();
+        let exact = by_version.then(|| world.store().of_kind(&self.kind)).into_iter().flatten();
+        let any = (!by_version).then(|| world.store().all()).into_iter().flatten();
+        exact.chain(any.filter(|object| self.kind.covers(&object.kind))).filter(move |object| {
             self.name.as_deref().is_none_or(|name| *object.meta.name == *name)
                 && self.revision.is_none_or(|wanted| revision(object) == wanted)
                 && is_owned(object)
@@ -78,6 +81,13 @@ impl Verb {
                 format!("{} {rollout}", if *ready { "ready" } else { "unready" })
             }
             Verb::Load { autoscaler, total, per_pod } => format!("load {autoscaler} {total}/{per_pod}"),
+            Verb::Traffic(rps) => format!("traffic {rps} requests a second"),
+            Verb::Quality(qualities) => {
+                let images: Vec<&str> = qualities.iter().map(|(image, _)| image.as_str()).collect();
+                format!("quality {}", images.join(", "))
+            }
+            Verb::Serve(kind, true) => format!("serve {kind}"),
+            Verb::Serve(kind, false) => format!("unserve {kind}"),
             Verb::Fault(fault) => fault.to_string(),
             Verb::RestartController => "restart_controller".to_owned(),
             Verb::UpgradeController(_) => "upgrade_controller".to_owned(),
@@ -140,9 +150,13 @@ impl Verb {
                 Some(_) => Ok(Vec::new()),
                 None => Err(format!("there is no HorizontalPodAutoscaler {autoscaler}")),
             },
-            Verb::Fault(_) | Verb::RestartController | Verb::UpgradeController(_) | Verb::Note(_) => {
-                Ok(Vec::new())
-            }
+            Verb::Fault(_)
+            | Verb::RestartController
+            | Verb::UpgradeController(_)
+            | Verb::Note(_)
+            | Verb::Traffic(_)
+            | Verb::Quality(_)
+            | Verb::Serve(..) => Ok(Vec::new()),
         }
     }
 }

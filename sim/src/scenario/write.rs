@@ -6,8 +6,8 @@ use tidegate_api::time::Span;
 use tidegate_api::yaml_out::to_yaml;
 
 use super::{Bound, Compare, Condition, Entry, Moment, Patch, Script, Side, StatusCondition, Target, Verb};
-use super::{EventCondition, ObjectCondition};
-use crate::world::{Millis, PodModel, WorldConfig};
+use super::{EventCondition, ObjectCondition, UsersSaw};
+use crate::world::{Millis, PodModel, Quality, RouterModel, TrafficModel, WorldConfig};
 
 impl Script {
     /// The text of a scenario that holds everything in itself.
@@ -36,6 +36,15 @@ impl Script {
         if self.watch_lag != WorldConfig::default().watch_lag {
             world["lag"] = range(self.watch_lag);
         }
+        if self.routers != RouterModel::default() {
+            world["routers"] = routers(&self.routers);
+        }
+        if let Some(model) = &self.traffic {
+            world["traffic"] = traffic(model);
+        }
+        if !self.quality.is_empty() {
+            world["quality"] = quality(&self.quality);
+        }
         if !pods.is_empty() {
             world["pods"] = pods.into();
         }
@@ -50,6 +59,7 @@ impl Script {
             None => then.set("ends", json!(self.then.ends)),
         }
         then.set_some("within", self.then.within.map(duration));
+        then.set_some("users_saw", self.then.users_saw.as_ref().map(UsersSaw::to_value));
         for (name, conditions) in [("never", &self.then.never), ("holds", &self.then.holds)] {
             if !conditions.is_empty() {
                 then.set(name, conditions.iter().map(condition).collect::<Vec<_>>());
@@ -71,6 +81,56 @@ pub(super) fn duration(span: Span) -> String {
 pub(super) fn range((low, high): Millis) -> Value {
     let (from, to) = (duration(Span::millis(low)), duration(Span::millis(high)));
     json!(if low == high { from } else { format!("{from}..{to}") })
+}
+
+fn routers(model: &RouterModel) -> Value {
+    let base = RouterModel::default();
+    let mut fields = Fields::default();
+    fields.set_some("propagation", (model.propagation != base.propagation).then(|| range(model.propagation)));
+    fields.set_some("endpoints", (model.endpoints != base.endpoints).then(|| range(model.endpoints)));
+    fields.set_some("proxies", (model.proxies != base.proxies).then(|| json!(model.proxies)));
+    let unserved: Vec<&String> = model.unserved.keys().collect();
+    fields.set_some("unserved", (!unserved.is_empty()).then(|| json!(unserved)));
+    for (router, lag) in &model.propagation_of {
+        fields.set(router, range(*lag));
+    }
+    fields.0.into()
+}
+
+fn traffic(model: &TrafficModel) -> Value {
+    let base = TrafficModel::default();
+    let mut fields = Fields::default();
+    match model.rps.as_slice() {
+        [(Span::ZERO, rps)] => fields.set("rps", *rps),
+        steps => {
+            let steps = steps.iter().map(|(from, rps)| (duration(*from), json!(rps)));
+            fields.set("rps", steps.collect::<Map<_, _>>());
+        }
+    }
+    fields.set_some("sessions", (model.sessions != base.sessions).then(|| duration(model.sessions)));
+    let tenths = model.matching;
+    fields.set_some("matching", (tenths != 0).then(|| format!("{}.{}%", tenths / 10, tenths % 10)));
+    fields.set_some("services", (!model.services.is_empty()).then(|| json!(model.services)));
+    fields.0.into()
+}
+
+fn quality(qualities: &[(String, Quality)]) -> Value {
+    let of = |quality: &Quality| {
+        let mut fields = Fields::default();
+        let errors = quality.errors;
+        fields.set_some(
+            "errors",
+            (errors != 0).then(|| format!("{}.{:04}%", errors / 10_000, errors % 10_000)),
+        );
+        fields.set_some("latency", quality.latency.map(duration));
+        fields.set_some("capacity", quality.capacity);
+        fields.0
+    };
+    qualities
+        .iter()
+        .map(|(image, quality)| (image.clone(), Value::from(of(quality))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// A mapping of which the absent parts are left out.
@@ -233,6 +293,10 @@ fn verb(verb: &Verb) -> (&'static str, Value) {
         Verb::Load { autoscaler, total, per_pod } => {
             ("load", json!({"autoscaler": autoscaler, "total": total, "per_pod": per_pod}))
         }
+        Verb::Traffic(rps) => ("traffic", json!(rps)),
+        Verb::Quality(qualities) => ("quality", quality(qualities)),
+        Verb::Serve(kind, true) => ("serve", json!(kind)),
+        Verb::Serve(kind, false) => ("unserve", json!(kind)),
         Verb::Fault(fault) => ("fault", fault.to_value()),
         Verb::RestartController => ("restart_controller", Value::Null),
         Verb::UpgradeController(down) => ("upgrade_controller", json!({ "down": duration(*down) })),

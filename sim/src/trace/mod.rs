@@ -177,6 +177,9 @@ impl Observer for Trace {
                     _ => {}
                 }
             }
+            Happened::Applied(_) => {
+                self.untold.get_or_insert(world.now());
+            }
             Happened::Crashed => self.tell(world, "controller", "crashed", ""),
             Happened::Restarted => self.tell(world, "controller", "started", "knowing nothing"),
             _ => {}

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tidegate_api::object::{Body, Key, Kind, Object, RolloutBody};
 use tidegate_controller::world::workload_key;
 
+use crate::dataplane::flow::Flow;
 use crate::scenario::verbs::revision;
 use crate::world::World;
 
@@ -92,7 +93,7 @@ impl View {
             services,
             workload: workload(world, object, body),
         };
-        view.weight = view.share(body);
+        view.weight = view.share(world, object, body);
         view
     }
 
@@ -119,10 +120,14 @@ impl View {
         }
     }
 
-    /// The share of users that the new version has: by the endpoints behind the Service that users reach.
-    fn share(&self, body: &RolloutBody) -> i64 {
+    /// The share of users that the new version has: by what proxies do, or by the endpoints behind the Service that
+    /// users reach.
+    fn share(&self, world: &World, object: &Object, body: &RolloutBody) -> i64 {
         if self.new == self.stable || self.stable.is_empty() {
             return 0;
+        }
+        if body.spec.spec().canary().is_some_and(|canary| canary.traffic_routing.is_some()) {
+            return Flow::of(world, object, 0).percent(&self.new);
         }
         if let Some(blue_green) = body.spec.spec().blue_green() {
             let active = self.services.get(&*blue_green.active_service).copied().flatten();

@@ -33,6 +33,12 @@ pub struct WorldConfig {
     pub autoscaling: Millis,
     /// How pods behave.
     pub pods: PodModels,
+    /// How routers and proxies behave.
+    pub routers: RouterModel,
+    /// The users; nobody looks at them when absent.
+    pub traffic: Option<TrafficModel>,
+    /// What versions do to their users, by the end of an image; the first entry that fits counts.
+    pub quality: Vec<(String, Quality)>,
     /// What goes wrong between the controller and the API server.
     pub interventions: Interventions,
     /// So many events within one simulated second are a livelock.
@@ -52,10 +58,78 @@ impl Default for WorldConfig {
             collection: (5, 50),
             autoscaling: (10, 100),
             pods: PodModels::default(),
+            routers: RouterModel::default(),
+            traffic: None,
+            quality: Vec::new(),
             interventions: Interventions::default(),
             livelock: 200_000,
         }
     }
+}
+
+/// How routers and proxies behave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouterModel {
+    /// From the moment at which an object is accepted until a proxy serves by it.
+    pub propagation: Millis,
+    /// The same for single routers, where it differs.
+    pub propagation_of: BTreeMap<String, Millis>,
+    /// How many proxies there are, each with an equal share of the users.
+    pub proxies: usize,
+    /// How long endpoints lag behind pods and Services.
+    pub endpoints: Millis,
+    /// Kinds that the API server does not serve, by name, and from when on it does.
+    pub unserved: BTreeMap<String, Option<Time>>,
+}
+
+impl Default for RouterModel {
+    fn default() -> RouterModel {
+        RouterModel {
+            propagation: (50, 400),
+            propagation_of: BTreeMap::new(),
+            proxies: 1,
+            endpoints: (10, 100),
+            unserved: BTreeMap::new(),
+        }
+    }
+}
+
+/// The users of every Rollout.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrafficModel {
+    /// Requests a second, from so long after the beginning on.
+    pub rps: Vec<(Span, i64)>,
+    /// When the first of these begins: the beginning of the story.
+    pub since: Time,
+    /// How long a session lasts where a router keeps users where they are.
+    pub sessions: Span,
+    /// Requests of a thousand that carry what header routes ask for.
+    pub matching: i64,
+    /// The Service that users call where no router stands before it, by Rollout.
+    pub services: BTreeMap<String, String>,
+}
+
+impl Default for TrafficModel {
+    fn default() -> TrafficModel {
+        TrafficModel {
+            rps: vec![(Span::ZERO, 100)],
+            since: Time::default(),
+            sessions: Span::seconds(300),
+            matching: 0,
+            services: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a version truly does to its users.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Quality {
+    /// Requests of a million that it answers with an error.
+    pub errors: i64,
+    /// How long an answer takes.
+    pub latency: Option<Span>,
+    /// Requests a second that one pod carries; those beyond are errors.
+    pub capacity: Option<i64>,
 }
 
 /// How pods behave, by image.

@@ -6,7 +6,9 @@ use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, WATCHED, WATCHED_ON_DEMAND};
 use tidegate_controller::plan::{Guard, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event};
+use tidegate_controller::seams::{
+    Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Question, Reply,
+};
 
 use super::config::Strike;
 use super::observe::{Happened, Observer, Writer, digest, text};
@@ -21,26 +23,19 @@ pub struct Incarnation {
     /// Counts the lives, from 1.
     pub number: u32,
     pub(super) alarm: Option<(Time, u64)>,
-    /// One for each of [`kinds`].
+    /// One for each of [`kinds`], then those of routers in the order in which they were asked for.
     streams: Vec<Stream>,
 }
 
-/// All kinds that may be watched; the place of a kind is the number of its stream.
+/// All kinds that are known to be watched some day.
 fn kinds() -> impl Iterator<Item = &'static Kind> {
     WATCHED.iter().chain(WATCHED_ON_DEMAND)
 }
 
-fn stream_of(kind: &Kind) -> Option<usize> {
-    kinds().position(|watched| watched == kind)
-}
-
-fn kind_of(stream: usize) -> &'static Kind {
-    WATCHED.get(stream).unwrap_or_else(|| &WATCHED_ON_DEMAND[stream - WATCHED.len()])
-}
-
 /// The watch of one kind: keeps its own order, and knows nothing of the others.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Stream {
+    kind: Kind,
     /// Set once the controller has asked for it.
     begun: bool,
     /// Set once the list was taken: what is stored from then on is shown.
@@ -51,12 +46,31 @@ struct Stream {
     not_before: Time,
 }
 
+impl Stream {
+    fn of(kind: &Kind) -> Stream {
+        Stream {
+            kind: kind.clone(),
+            begun: WATCHED.contains(kind),
+            open: false,
+            connection: 0,
+            not_before: Time::default(),
+        }
+    }
+}
+
+impl Incarnation {
+    fn stream_of(&self, kind: &Kind) -> Option<usize> {
+        self.streams.iter().position(|stream| kind.covers(&stream.kind))
+    }
+}
+
 /// What a watch is about to show.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     Changed(Arc<Object>),
     Gone(Arc<Object>),
     All(Vec<Arc<Object>>),
+    Unserved,
 }
 
 /// How many calls the controller has started so far, over all its lives.
@@ -76,6 +90,7 @@ struct Doors {
     alarm: Option<Time>,
     calls: Vec<(CallId, ApiCall)>,
     watches: Vec<Kind>,
+    questions: Vec<(CallId, Question)>,
 }
 
 impl Cluster for Doors {
@@ -85,6 +100,12 @@ impl Cluster for Doors {
 
     fn watch(&mut self, kind: Kind) {
         self.watches.push(kind);
+    }
+}
+
+impl Metrics for Doors {
+    fn ask(&mut self, id: CallId, question: Question) {
+        self.questions.push((id, question));
     }
 }
 
@@ -127,9 +148,7 @@ impl World {
             manager: Manager::new(self.config.settings.clone()),
             number: self.incarnations,
             alarm: None,
-            streams: kinds()
-                .map(|kind| Stream { begun: WATCHED.contains(kind), ..Stream::default() })
-                .collect(),
+            streams: kinds().map(Stream::of).collect(),
         });
         // Chance is drawn for every kind alike, watched or not: a kind more must not change the fate of all others.
         for stream in 0..kinds().count() {
@@ -142,7 +161,11 @@ impl World {
 
     /// The controller begins to watch a kind, with a list; unless it does already.
     fn begin_watch(&mut self, kind: &Kind) {
-        let (Some(controller), Some(stream)) = (&mut self.controller, stream_of(kind)) else { return };
+        let Some(controller) = &mut self.controller else { return };
+        let stream = controller.stream_of(kind).unwrap_or_else(|| {
+            controller.streams.push(Stream::of(kind));
+            controller.streams.len() - 1
+        });
         let line = &mut controller.streams[stream];
         if std::mem::replace(&mut line.begun, true) {
             return;
@@ -161,7 +184,7 @@ impl World {
     /// Breaks the watch of a kind: what it has not shown yet is never shown; so much later it lists anew.
     pub fn break_watch(&mut self, kind: &Kind, relist_after: Span) {
         let Some(controller) = &mut self.controller else { return };
-        let Some(stream) = stream_of(kind) else { return };
+        let Some(stream) = controller.stream_of(kind) else { return };
         let broken = &mut controller.streams[stream];
         if !broken.begun {
             return;
@@ -172,10 +195,19 @@ impl World {
         self.push(relist_after, Due::List { to, stream, connection });
     }
 
+    /// Lets the controller list a kind anew that is watched, in a while: it has become known, or is so no longer.
+    pub(super) fn relist(&mut self, kind: &str) {
+        let Some(controller) = &mut self.controller else { return };
+        let named = |stream: &Stream| stream.begun && stream.kind.name() == kind;
+        let Some(stream) = controller.streams.iter().position(named) else { return };
+        let kind = kind_of(controller, stream);
+        self.break_watch(&kind, Span::seconds(1));
+    }
+
     /// Holds the watch of a kind back: nothing is shown before this time.
     pub fn stall_watch(&mut self, kind: &Kind, until: Time) {
         let Some(controller) = &mut self.controller else { return };
-        let Some(stream) = stream_of(kind) else { return };
+        let Some(stream) = controller.stream_of(kind) else { return };
         let stalled = &mut controller.streams[stream].not_before;
         *stalled = until.max(*stalled);
     }
@@ -183,7 +215,7 @@ impl World {
     /// Sends a change on its way to the controller.
     pub(super) fn show(&mut self, kind: &Kind, news: News) {
         let Some(controller) = &self.controller else { return };
-        let Some(stream) = stream_of(kind) else { return };
+        let Some(stream) = controller.stream_of(kind) else { return };
         if controller.streams[stream].open {
             self.deliver_later(stream, news);
         }
@@ -201,7 +233,11 @@ impl World {
 
     fn lag_of(&self, stream: usize) -> (i64, i64) {
         let config = &self.config;
-        *config.watch_lag_of.get(kind_of(stream)).unwrap_or(&config.watch_lag)
+        let kind = self.controller.as_ref().and_then(|controller| controller.streams.get(stream));
+        let special = kind.and_then(|stream| {
+            config.watch_lag_of.iter().find(|(kind, _)| kind.covers(&stream.kind)).map(|(_, lag)| *lag)
+        });
+        special.unwrap_or(config.watch_lag)
     }
 
     pub(super) fn list(&mut self, to: u32, stream: usize, connection: u32) {
@@ -214,8 +250,17 @@ impl World {
             self.dice.watch.within(self.lag_of(stream));
             return;
         }
-        line.open = true;
-        let all = self.store.of_kind(kind_of(stream)).cloned().collect();
+        let kind = line.kind.clone();
+        if !self.serves(&kind) {
+            self.deliver_later(stream, News::Unserved);
+            if let Some(from) = self.config.routers.unserved.get(kind.name()).copied().flatten() {
+                self.push_at(from.plus(Span::seconds(1)), Due::List { to, stream, connection });
+            }
+            return;
+        }
+        let Some(controller) = &mut self.controller else { return };
+        controller.streams[stream].open = true;
+        let all = self.store.of_kind(&kind).cloned().collect();
         self.deliver_later(stream, News::All(all));
     }
 
@@ -240,8 +285,14 @@ impl World {
                 self.tell(Event::Gone(object.clone()), watch);
                 watch.saw(self, &Happened::Delivered { object: &object, gone: true });
             }
+            News::Unserved => {
+                let kind = kind_of(controller, stream);
+                self.chain.link(self.now, 10, text(kind.name()));
+                self.tell(Event::Unserved(kind.clone()), watch);
+                watch.saw(self, &Happened::Listed(&kind));
+            }
             News::All(objects) => {
-                let kind = kind_of(stream);
+                let kind = &kind_of(controller, stream);
                 self.chain.link(self.now, 5, text(kind.name()));
                 let keys = objects.iter().map(|object| object.key()).collect();
                 for object in objects {
@@ -266,7 +317,8 @@ impl World {
     fn tell(&mut self, event: Event, watch: &mut dyn Observer) {
         let Some(controller) = &mut self.controller else { return };
         let calls = std::mem::take(&mut self.started);
-        let mut doors = Doors { now: self.now, alarm: None, calls, watches: Vec::new() };
+        let mut doors =
+            Doors { now: self.now, alarm: None, calls, watches: Vec::new(), questions: Vec::new() };
         controller.manager.handle(event, &mut doors);
         // After each event the manager says when it must be woken next. What it said before is void: an alarm that
         // nobody waits for any more would keep the world from coming to rest.
@@ -283,6 +335,11 @@ impl World {
             self.start_call(from, id, call, watch);
         }
         self.started = doors.calls;
+        for (id, _) in doors.questions {
+            let reply = Reply::Failed("no metrics in this world yet".into());
+            let latency = self.dice.calls.within(self.config.call_latency);
+            self.push(Span::millis(latency), Due::Replied { to: from, id, reply });
+        }
     }
 
     pub(super) fn start_call(&mut self, from: u32, id: CallId, call: ApiCall, watch: &mut dyn Observer) {
@@ -351,7 +408,7 @@ impl World {
         let waiting = &mut self.config_mut().interventions.on_next;
         let mut found = None;
         for (at, next) in waiting.iter_mut().enumerate() {
-            let is_meant = next.kind.as_ref().is_none_or(|kind| *kind == key.kind);
+            let is_meant = next.kind.as_ref().is_none_or(|kind| kind.covers(&key.kind));
             if !is_meant || (next.of_status && !of_status) {
                 continue;
             }
@@ -432,7 +489,25 @@ impl World {
         watch.saw(self, &Happened::Answered(id, &answer));
     }
 
+    pub(super) fn replied(&mut self, to: u32, id: CallId, reply: Reply, watch: &mut dyn Observer) {
+        if self.controller.as_ref().is_none_or(|controller| controller.number != to) {
+            return;
+        }
+        let outcome = match &reply {
+            Reply::Answered(response) => text(&response.text()),
+            Reply::Failed(why) => text(why),
+            Reply::Lost => 1,
+        };
+        self.chain.link(self.now, 9, outcome);
+        self.tell(Event::Replied(id, reply), watch);
+    }
+
     fn carry_out(&mut self, id: CallId, call: &ApiCall, watch: &mut dyn Observer) -> Answer {
+        if let ApiCall::Get(key) | ApiCall::Write { key, .. } = call
+            && !self.serves(&key.kind)
+        {
+            return Answer::Refused(unknown(key));
+        }
         let outcome = match call {
             ApiCall::Record(_) => return Answer::Done(None),
             ApiCall::Get(key) => {
@@ -465,6 +540,15 @@ impl World {
             Err(error) => Answer::Refused(error),
         }
     }
+}
+
+fn kind_of(controller: &Incarnation, stream: usize) -> Kind {
+    controller.streams[stream].kind.clone()
+}
+
+/// What an API server answers that does not serve a kind.
+fn unknown(_: &Key) -> ApiError {
+    ApiError::NotFound("the server could not find the requested resource".into())
 }
 
 fn too_many(_: &Key) -> ApiError {

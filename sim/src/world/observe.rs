@@ -76,6 +76,8 @@ pub enum Writer {
     Garbage,
     /// Was there before the run.
     Beginning,
+    /// The controllers of routers.
+    Routers,
 }
 
 /// Something that happened.
@@ -118,6 +120,10 @@ pub enum Happened<'a> {
     },
     /// A watch showed the controller everything of a kind.
     Listed(&'a Kind),
+    /// Proxies took an object over: a route, or the endpoints of a Service.
+    Applied(&'a Key),
+    /// How the world behaves has changed.
+    Turned,
     /// The controller's alarm rang.
     Alarm,
     /// The controller died.
@@ -192,7 +198,14 @@ pub(super) fn digest(object: &Object) -> u64 {
             state = mix(mix(state, 5), number(body.wished()));
             state = mix(state, counts(&body.status));
         }
-        Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),
+        Body::AnalysisRun(body) => {
+            state = mix(mix(state, 7), text(body.status.phase()));
+            for result in body.status.results.iter().flatten() {
+                state = mix(state, text(result.phase()));
+                state = mix(state, number(result.count.unwrap_or(0)));
+            }
+        }
+        Body::AnalysisTemplate(_) | Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),
     }
     state
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate_api::object::{Body, Key, Object};
+use tidegate_api::object::{Body, Key, Kind, Object};
 use tidegate_controller::edit::Edit;
 use tidegate_controller::plan::Guard;
 use tidegate_controller::seams::ApiError;
@@ -79,6 +79,34 @@ impl World {
         crate::cluster::admission::admit(&mut admitted);
         let outcome = self.store.place(object, self.now);
         self.settle(Writer::Beginning, None, &admitted.key(), outcome, watch)
+    }
+
+    /// Whoever it is writes, now: what is judged is who wrote, so tests can play the controller by hand.
+    pub fn write_as(
+        &mut self,
+        by: Writer,
+        action: Action,
+        watch: &mut dyn Observer,
+    ) -> Result<Option<Arc<Object>>, ApiError> {
+        let (key, outcome) = self.act(action);
+        self.settle(by, None, &key, outcome, watch)
+    }
+
+    /// Whether the API server serves this kind now.
+    pub fn serves(&self, kind: &Kind) -> bool {
+        match self.config.routers.unserved.get(kind.name()) {
+            None => true,
+            Some(from) => from.is_some_and(|from| from <= self.now),
+        }
+    }
+
+    /// From now on the API server serves this kind, or does so no longer.
+    pub fn serve(&mut self, kind: &str, is_served: bool) {
+        match is_served {
+            true => drop(self.config_mut().routers.unserved.remove(kind)),
+            false => drop(self.config_mut().routers.unserved.insert(kind.to_owned(), None)),
+        }
+        self.relist(kind);
     }
 
     fn act(&mut self, action: Action) -> (Key, Result<Change, ApiError>) {

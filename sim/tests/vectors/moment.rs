@@ -224,16 +224,16 @@ impl Moment {
         self.count();
         let mut cache = Cache::default();
         let object = |value: &Value| Arc::new(Object::from_value(value.clone()).expect("an object"));
-        cache.put(object(&self.rollout));
+        cache.put(object(&self.rollout), Time(0));
         for other in self.others.values() {
-            cache.put(object(other));
+            cache.put(object(other), Time(0));
         }
         let key = Key::new(Kind::Rollout, "shop", "web");
         let world = RolloutWorld::gather(&cache, &key).expect("the Rollout is there");
         let mut facts = Facts::default();
         let mut plan = rollout::plan(&world, &facts, self.now);
         for need in std::mem::take(&mut plan.needs) {
-            let Need::Live(key) = need;
+            let Need::Live(key) = need else { continue };
             let found = cache.get(&key).cloned();
             facts.live.insert(key, found);
         }

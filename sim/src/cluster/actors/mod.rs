@@ -5,6 +5,7 @@ pub mod endpoints;
 pub mod hpa;
 pub mod pods;
 pub mod replicaset;
+pub mod routers;
 
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::Span;

@@ -1,0 +1,164 @@
+//! What leads to pods: Services and subsets. Where each of them points, and when it may point elsewhere.
+
+use tidegate_api::object::{Key, Text};
+use tidegate_api::spec::Canary;
+
+use super::super::draft::Draft;
+use super::super::services::{selected_hash, switch};
+use super::capacity::can_carry;
+use super::decide::{Decision, is_returning_to_stable, recorded_hash, whole};
+use crate::names::MANAGED_BY;
+use crate::plan::Reason;
+use crate::routers::{Place, Router};
+
+/// One of the two sides of a canary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The version that users have had.
+    Stable,
+    /// The version on trial.
+    Canary,
+}
+
+/// The Services of one side: the plain one, and the one of the pair that plays this role.
+pub fn services_of(draft: &Draft<'_>, spec: &Canary, side: Side) -> Vec<Text> {
+    let is_stable = side == Side::Stable;
+    let plain = if is_stable { &spec.stable_service } else { &spec.canary_service };
+    let pair = paired(draft, spec, side);
+    std::iter::once(plain.clone()).chain(pair).filter(|name| !name.is_empty()).collect()
+}
+
+/// The Service of the pair that plays this role.
+fn paired(draft: &Draft<'_>, spec: &Canary, side: Side) -> Option<Text> {
+    let pair = spec.ping_pong.as_ref()?;
+    let status = draft.observed.canary.as_ref();
+    let ping_is_stable = status.is_some_and(|status| status.stable_ping_pong.as_deref() == Some("ping"));
+    let wants_ping = ping_is_stable == (side == Side::Stable);
+    Some(if wants_ping { pair.ping.clone() } else { pair.pong.clone() })
+}
+
+/// The ReplicaSet of one side.
+fn set_of(draft: &Draft<'_>, side: Side) -> Option<usize> {
+    match side {
+        Side::Stable => draft.stable,
+        Side::Canary => draft.new,
+    }
+}
+
+/// Points Services at their ReplicaSets, each where that is safe now.
+pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
+    let parts = whole(spec);
+    let (most, least) = (draft.traffic.most, draft.traffic.least);
+    for name in services_of(draft, spec, Side::Stable) {
+        point(draft, spec, &name, draft.stable, parts - least, true);
+    }
+    if let Some(name) = paired(draft, spec, Side::Canary) {
+        // ARGO: the reference leaves the idle Service of the pair on the old pods when it takes them away (S8, Q35); here it
+        // follows the stable version once nothing flows through it.
+        match draft.is_fully_promoted() {
+            true if most > 0 || !draft.traffic.is_in_force => {}
+            true => point(draft, spec, &name, draft.stable, most, true),
+            false => point(draft, spec, &name, draft.new, most, false),
+        }
+    }
+    // ARGO: the reference points it at the canary and back at the stable pods in every pass of an abort (Q4, Q14).
+    let target = match draft.is_aborted() {
+        true if most == 0 && draft.traffic.is_in_force => draft.stable,
+        true => None,
+        false if is_returning_to_stable(draft, spec) => None,
+        false => draft.new,
+    };
+    point(draft, spec, &spec.canary_service, target, most, true);
+}
+
+/// Points a Service at a ReplicaSet that can carry what may flow through it. Before the first adoption the Service may
+/// select pods of every version, so that all of them must be available.
+fn point(
+    draft: &mut Draft<'_>,
+    spec: &Canary,
+    name: &Text,
+    target: Option<usize>,
+    share: i64,
+    needs_pods: bool,
+) {
+    let Some(service) = draft.services.get(name).filter(|_| !name.is_empty()).cloned() else { return };
+    let Some(index) = target else { return };
+    let (hash, old) = (draft.sets[index].hash().to_owned(), selected_hash(&service).to_owned());
+    if old == hash {
+        return;
+    }
+    let set = &draft.sets[index];
+    let is_adopted = service.meta.annotations.get(MANAGED_BY).is_some();
+    let lacks_pods = needs_pods
+        && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !set.is_fully_available()));
+    // What flows through it is known once weights have been in force for a while; before that it may be anything.
+    let share = if draft.traffic.is_in_force { share } else { whole(spec) };
+    let is_first = !is_adopted && old.is_empty();
+    if lacks_pods || (share > 0 && !is_first && !can_carry(draft, spec, index, share)) {
+        let what = format!("pods of {} before Service {name} moves", draft.sets[index].name());
+        draft.because(Reason::WaitingFor(what.into()));
+        super::wake_when_steady(draft, index);
+        return;
+    }
+    switch(draft, name, &hash);
+    draft.traffic.is_in_force = false;
+    let at = draft.now.plus(draft.world.settings.propagation);
+    draft.wake_at(at, "the Service reaches the data plane");
+}
+
+/// What [`hashes`] must know of the routers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Knows {
+    /// Whether what they ask for had reached the data plane when the pass began.
+    pub in_force: bool,
+    /// Whether any of them names pods by their hash. Where all lead through Services the hashes are for the record only.
+    pub by_subsets: bool,
+}
+
+/// The hashes by which routers may name the pods of the two sides now: the current ones where what flows there can be
+/// carried, else those that were recorded last.
+// ARGO: only a subset whose pods really change waits, and for those pods only (Q7).
+pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, knows: Knows) -> (Text, Text) {
+    let parts = whole(spec);
+    let (most, least) = (draft.traffic.most, draft.traffic.least);
+    let recorded: Text = recorded_hash(draft).into();
+    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
+    let recorded_stable = weights.and_then(|weights| weights.stable?.hash).unwrap_or_default();
+    let hash_of = |index: Option<usize>| index.map_or("", |index| draft.sets[index].hash());
+    let (new, stable): (Text, Text) = (hash_of(draft.new).into(), hash_of(draft.stable).into());
+    let may = |target: Option<usize>, share: i64| {
+        let share = if knows.in_force { share } else { parts };
+        !knows.by_subsets || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
+    };
+    let canary = match decision.stays_with_recorded {
+        true => recorded,
+        false if new == recorded || recorded.is_empty() || may(draft.new, most) => new,
+        false => recorded,
+    };
+    let stable =
+        match stable == recorded_stable || recorded_stable.is_empty() || may(draft.stable, parts - least) {
+            true => stable,
+            false => recorded_stable,
+        };
+    (canary, stable)
+}
+
+/// Whether everything that leads to one side has selected its pods for the propagation time.
+pub fn is_ready(
+    draft: &Draft<'_>,
+    spec: &Canary,
+    routers: &[(&'static dyn Router, Place<'_>)],
+    side: Side,
+) -> bool {
+    let world = draft.world;
+    let Some(index) = set_of(draft, side) else { return false };
+    let hash = draft.sets[index].hash();
+    let rests = |key: &Key| world.rests_at(key, world.settings.propagation, draft.now).is_none();
+    let services_rest = services_of(draft, spec, side).iter().all(|name| {
+        draft
+            .services
+            .get(name)
+            .is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))
+    });
+    services_rest && routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key))
+}

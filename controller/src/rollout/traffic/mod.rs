@@ -1,0 +1,389 @@
+//! Traffic of a canary with routers: a change is a sequence of states, each of them safe by itself.
+//!
+//! Services, subsets, weights and sizes are several writes to several objects. Each pass reads off the objects how far
+//! things are and takes the next step that is safe, with a wait on evidence before what depends on it:
+//!
+//! 1. What a side's Service or subset selects is changed only where the pods it will select can carry what may flow there
+//!    ([`handles`]).
+//! 2. The weight goes up only when the canary's Service or subset has selected the right pods for the propagation time
+//!    and enough of them have been available all that time; it goes down only as far as the stable pods can carry, in
+//!    the same sense ([`capacity`]). What cannot be done now is held, with a reason and an alarm.
+//! 3. Nothing shrinks, is deleted or gets a deadline before what leads traffic away from it is in force: routers that
+//!    offer evidence say so, of all others the objects have rested for the propagation time.
+//!
+//! The weight that is wanted comes from a table ([`decide`]). Routers only edit documents.
+
+pub mod capacity;
+pub mod decide;
+pub mod handles;
+mod status;
+
+use std::sync::Arc;
+
+use tidegate_api::object::{Key, Object, Text};
+use tidegate_api::spec::{Canary, StepKind};
+use tidegate_api::time::Time;
+
+use super::draft::{Draft, version_of};
+use crate::edit::Edit;
+use crate::plan::{Guard, IfRefused, Reason, Verb};
+use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
+use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
+
+pub use status::{TROUBLE, note_trouble};
+
+/// What a pass knows about traffic, and what it did about it.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// The most parts that any router may be sending to the canary: what the objects show or the status records, before
+    /// this pass and after it.
+    pub most: i64,
+    /// The fewest parts, likewise.
+    pub least: i64,
+    /// The parts for the canary that this pass leaves asked for everywhere; nothing where nothing is routed yet.
+    pub weight: Option<i64>,
+    /// Whether all that routers and Services ask for has reached the data plane, as far as can be known.
+    pub is_in_force: bool,
+    /// What routers that can tell say about the weight: no as soon as one says no.
+    pub verified: Option<bool>,
+    /// Whether the header and mirror routes of the steps so far are asked for.
+    pub has_routes: bool,
+    /// What a router could not do.
+    pub trouble: Option<Trouble>,
+    /// The weights for the status, where this pass knows better than before.
+    pub weights: Option<tidegate_api::object::TrafficWeights>,
+}
+
+/// Takes the next safe step with Services, subsets and weights.
+pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
+    let world = draft.world;
+    let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
+    look(draft, spec, &routers);
+    let knows = handles::Knows {
+        in_force: draft.traffic.is_in_force,
+        by_subsets: routers.iter().any(|(router, at)| !router.subsets(at).is_empty()),
+    };
+    handles::follow(draft, spec);
+    let Some(stable) = draft.stable.filter(|_| !routers.is_empty()) else { return };
+    let decision = decide(draft, spec);
+    let parts = whole(spec);
+    if recorded_weight(draft).is_none() && !capacity::will_carry(draft, spec, stable, parts) {
+        draft.because(Reason::WaitingFor("stable pods before traffic is routed".into()));
+        return;
+    }
+    let arms: Vec<Arm> = Vec::new();
+    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, knows);
+    let former_arms = status::recorded_arms(draft);
+    let want = Want {
+        weight: 0,
+        whole: parts,
+        arms: &arms,
+        canary_hash: &canary_hash,
+        stable_hash: &stable_hash,
+        routes: &[],
+        former_arms: &former_arms,
+    };
+    let labels = match changes_of(draft, &routers, |router, view| router.label(view, &want)) {
+        (changes, None) => changes,
+        (_, Some(trouble)) => return fail(draft, trouble),
+    };
+    let is_labelled = labels.is_empty();
+    carry_out(draft, labels);
+    let weight = allowed(draft, spec, &routers, &decision, is_labelled);
+    let routes = wanted_routes(draft, spec, &decision);
+    let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    let can_route = canary_is_ready && decision.keeps_routes;
+    let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
+        true => draft.traffic.most,
+        false => weight,
+    };
+    let want = Want { weight, routes: if can_route { &routes } else { &[] }, ..want };
+    let (changes, trouble) = changes_of(draft, &routers, |router, view| router.route(view, &want));
+    if let Some(trouble) = trouble {
+        // One that cannot follow keeps the others from running ahead of it; what only takes traffic off the canary is
+        // done wherever it can be.
+        if weight <= draft.traffic.least && want.routes.is_empty() {
+            carry_out(draft, changes);
+        }
+        return fail(draft, trouble);
+    }
+    draft.traffic.has_routes = can_route || routes.is_empty();
+    draft.traffic.verified = verified(draft, &routers, &want, &changes);
+    let changed = !changes.is_empty();
+    carry_out(draft, changes);
+    if decision.weight == weight || recorded_weight(draft) != Some(weight) {
+        status::record(draft, spec, &want);
+    } else {
+        status::keep(draft);
+    }
+    if decision.weight == weight {
+        draft.because(Reason::Note(format!("weight {weight}: {}", decision.because).into()));
+    }
+    let traffic = &mut draft.traffic;
+    traffic.most = traffic.most.max(weight);
+    traffic.least = traffic.least.min(weight);
+    traffic.weight = Some(weight);
+    if changed || !is_labelled {
+        traffic.is_in_force = false;
+    }
+    if draft.traffic.is_in_force {
+        let (changes, trouble) = changes_of(draft, &routers, |router, view| router.retire(view, &want));
+        carry_out(draft, changes);
+        trouble.into_iter().for_each(|trouble| fail(draft, trouble));
+    }
+}
+
+/// Reads off the objects how traffic flows now, without changing anything.
+pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Router, Place<'_>)]) {
+    let recorded = recorded_weight(draft);
+    let shown = routers.iter().filter_map(|(router, at)| router.shown(&view(draft, at)));
+    let known: Vec<i64> = recorded.into_iter().chain(shown).collect();
+    let waits_until = rests_at(draft, routers);
+    let says_no = routers.iter().any(|(router, at)| {
+        let (canary, stable) = (recorded_hash(draft), draft.observed.stable_hash());
+        let want = Want {
+            weight: recorded.unwrap_or(0),
+            whole: whole(spec),
+            arms: &[],
+            canary_hash: canary,
+            stable_hash: stable,
+            routes: &[],
+            former_arms: &[],
+        };
+        matches!(router.evidence(&view(draft, at), &want), Evidence::NotYet(_))
+    });
+    draft.traffic = Traffic {
+        most: known.iter().copied().max().unwrap_or(0),
+        least: known.iter().copied().min().unwrap_or(0),
+        weight: recorded,
+        is_in_force: waits_until.is_none() && !says_no,
+        ..Traffic::default()
+    };
+    if let Some(at) = waits_until {
+        draft.wake_at(at, "routes and Services reach the data plane");
+    }
+}
+
+/// The same for a pass that only changes sizes.
+pub fn look_only(draft: &mut Draft<'_>, spec: &Canary) {
+    let world = draft.world;
+    let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
+    look(draft, spec, &routers);
+}
+
+/// When the last of the objects that lead traffic will have rested for the propagation time; nothing when all have.
+fn rests_at(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)]) -> Option<Time> {
+    let world = draft.world;
+    let evident = |router: &&'static dyn Router, at: &Place<'_>| {
+        let want = Want {
+            weight: 0,
+            whole: 1,
+            arms: &[],
+            canary_hash: "",
+            stable_hash: "",
+            routes: &[],
+            former_arms: &[],
+        };
+        router.evidence(&view(draft, at), &want) != Evidence::None
+    };
+    let silent = routers.iter().any(|(router, at)| !evident(router, at));
+    let routes = world.routes.keys().filter(|_| silent);
+    let services: Vec<Key> = world.services.values().map(|service| service.key()).collect();
+    let times = services.iter().chain(routes);
+    times.filter_map(|key| world.rests_at(key, world.settings.propagation, draft.now)).max()
+}
+
+/// What a router may look at in this pass.
+fn view<'v>(draft: &'v Draft<'_>, at: &Place<'v>) -> View<'v> {
+    View { at: *at, objects: &draft.world.routes, services: &draft.services, unserved: &draft.facts.unserved }
+}
+
+/// What each router of the Rollout may look at, in their order.
+pub fn views<'v>(draft: &'v Draft<'_>, spec: &'v Canary) -> Vec<View<'v>> {
+    let world = draft.world;
+    places(&world.rollout, spec, &world.settings).map(|(_, at)| view(draft, &at)).collect()
+}
+
+/// What all routers would change, and what the first of them cannot do.
+fn changes_of<'a>(
+    draft: &Draft<'a>,
+    routers: &[(&'static dyn Router, Place<'a>)],
+    ask: impl Fn(&'static dyn Router, &View<'_>) -> Result<Vec<Change>, Trouble>,
+) -> (Vec<Change>, Option<Trouble>) {
+    let (mut changes, mut trouble) = (Vec::new(), None);
+    for (router, at) in routers {
+        match ask(*router, &view(draft, at)) {
+            Ok(more) => changes.extend(more),
+            Err(found) => trouble = trouble.or(Some(found)),
+        }
+    }
+    (changes, trouble)
+}
+
+/// The weight that may be asked for now: the one that is wanted, or as far towards it as is safe.
+fn allowed(
+    draft: &mut Draft<'_>,
+    spec: &Canary,
+    routers: &[(&'static dyn Router, Place<'_>)],
+    decision: &Decision,
+    is_labelled: bool,
+) -> i64 {
+    let Traffic { most, least, .. } = draft.traffic;
+    let (parts, wanted) = (whole(spec), decision.weight);
+    let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
+    if wanted < most {
+        let Some(stable) = draft.stable else { return hold };
+        if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
+            draft.because(Reason::WaitingFor(
+                "the stable Service to be known before traffic returns to it".into(),
+            ));
+            return hold;
+        }
+        let carried = capacity::carried(draft, spec, stable);
+        let weight = wanted.max(most.min(parts - carried));
+        if weight > wanted {
+            let what = format!("stable pods for more than {carried} of {parts} parts of the traffic");
+            draft.because(Reason::WaitingFor(what.into()));
+            wake_when_steady(draft, stable);
+        }
+        return weight;
+    }
+    if wanted > least {
+        let Some(new) = draft.new else { return hold };
+        let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
+        let is_users_choice = super::routed::has_explicit_scale(draft, spec);
+        if !is_ready {
+            draft.because(Reason::WaitingFor(
+                "the canary's Service to be known before traffic goes to it".into(),
+            ));
+            return hold;
+        }
+        if !is_users_choice && !capacity::can_carry(draft, spec, new, wanted) {
+            let what = format!("canary pods for {wanted} of {parts} parts of the traffic");
+            draft.because(Reason::WaitingFor(what.into()));
+            wake_when_steady(draft, new);
+            return hold;
+        }
+    }
+    wanted
+}
+
+/// Whether header and mirror routes have to go before the weight moves: what they match flows by weight then, and the
+/// weight follows in the next pass.
+fn routes_go_first<'a>(
+    draft: &Draft<'a>,
+    routers: &[(&'static dyn Router, Place<'a>)],
+    want: &Want<'_>,
+    weight: i64,
+    can_route: bool,
+) -> bool {
+    let Traffic { most, least, .. } = draft.traffic;
+    if can_route || most != least || weight == most {
+        return false;
+    }
+    let want = Want { weight: most, routes: &[], ..*want };
+    !changes_of(draft, routers, |router, view| router.route(view, &want)).0.is_empty()
+}
+
+/// Looks again when the pods that are available now have been so for the propagation time.
+fn wake_when_steady(draft: &mut Draft<'_>, index: usize) {
+    let world = draft.world;
+    let moments = world.moments.get(&draft.sets[index].object().key());
+    let since = moments.and_then(|moments| moments.available.back()).map(|(since, _)| *since);
+    if let Some(at) = since.map(|since| since.plus(world.settings.propagation)).filter(|at| *at > draft.now) {
+        draft.wake_at(at, "load balancers know the new pods");
+    }
+}
+
+/// The header and mirror routes that the steps so far ask for, in the order of their precedence.
+// ARGO: the reference sets a route while its step is the current one and loses it whenever the canary has no pod for a
+// moment; here the routes follow from the steps in every pass (Q2, Q3).
+fn wanted_routes(draft: &Draft<'_>, spec: &Canary, decision: &Decision) -> Vec<ManagedRoute> {
+    let index = draft.observed.index().and_then(|index| usize::try_from(index).ok());
+    let (Some(index), true) = (index, decision.keeps_routes) else { return Vec::new() };
+    let managed = spec.traffic_routing.as_ref().and_then(|routing| routing.managed_routes.as_ref());
+    let mut routes: Vec<ManagedRoute> = Vec::new();
+    for step in spec.steps.iter().take(index.saturating_add(1)) {
+        for (field, is_mirror) in [("setHeaderRoute", false), ("setMirrorRoute", true)] {
+            let asked = &step.raw[field];
+            let Some(name) = asked["name"].as_str() else { continue };
+            routes.retain(|route| &*route.name != name);
+            if asked["match"].as_array().is_some_and(|matches| !matches.is_empty()) {
+                routes.push(ManagedRoute { name: name.into(), is_mirror, step: Arc::new(asked.clone()) });
+            }
+        }
+    }
+    let rank = |route: &ManagedRoute| managed?.iter().position(|name| *name == route.name);
+    routes.sort_by_key(|route| rank(route).unwrap_or(usize::MAX));
+    routes
+}
+
+/// Why a weight is not yet the one that all routers were told, or is denied by one that can tell.
+pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<String> {
+    if spec.traffic_routing.as_ref().is_none_or(|routing| routing.routers.is_empty()) {
+        return None;
+    }
+    match (&draft.traffic.trouble, draft.traffic.weight, draft.traffic.verified) {
+        (Some(trouble), ..) => Some(format!("routers to take weight {weight} over: {trouble}")),
+        (None, Some(now), Some(false)) if now == weight => Some(format!("weight {weight} to be confirmed")),
+        (None, Some(now), _) if now == weight => None,
+        _ => Some(format!("weight {weight} to be safe")),
+    }
+}
+
+/// Whether a step is one that asks for a header or mirror route.
+pub fn is_route_step(kind: &StepKind) -> bool {
+    matches!(kind, StepKind::SetHeaderRoute | StepKind::SetMirrorRoute)
+}
+
+/// What routers that can tell say about the weight; a change under way is not confirmed.
+// ARGO: one router's answer does not hide another's (Q8).
+fn verified(
+    draft: &Draft<'_>,
+    routers: &[(&'static dyn Router, Place<'_>)],
+    want: &Want<'_>,
+    changes: &[Change],
+) -> Option<bool> {
+    let answers = routers.iter().map(|(router, at)| router.evidence(&view(draft, at), want));
+    let answers: Vec<bool> = answers
+        .filter_map(|evidence| match evidence {
+            Evidence::None => None,
+            Evidence::Applied => Some(changes.is_empty()),
+            Evidence::NotYet(_) => Some(false),
+        })
+        .collect();
+    (!answers.is_empty()).then(|| answers.iter().all(|answer| *answer))
+}
+
+/// Plans what routers want to change.
+fn carry_out(draft: &mut Draft<'_>, changes: Vec<Change>) {
+    for change in changes {
+        let notices =
+            change.notices.iter().map(|(reason, message)| draft.notice(reason, message.to_string()));
+        let notices = notices.collect();
+        let held = draft.world.routes.get(&change.key).cloned();
+        match (change.what, held) {
+            (What::Create(document), _) => {
+                let Ok(object) = Object::from_value((*document).clone()) else { continue };
+                let object = Arc::new(object);
+                draft.write(change.key, Guard::Absent, Verb::Create(object), notices, IfRefused::Stop);
+            }
+            (What::Become(document), Some(held)) => {
+                let edit = Edit::Document(Arc::new(held.to_value()), document);
+                draft.edit(&held, vec![edit], notices, IfRefused::Stop);
+            }
+            (What::Delete, Some(held)) => {
+                draft.write(change.key, version_of(&held), Verb::Delete, notices, IfRefused::Stop);
+            }
+            (What::Become(_) | What::Delete, None) => {}
+        }
+    }
+}
+
+/// Notes what a router could not do. The pass goes on with what is safe without it, and is tried again.
+fn fail(draft: &mut Draft<'_>, trouble: Trouble) {
+    draft.because(Reason::Note(format!("cannot route: {trouble}").into()));
+    draft.fail(Text::from(trouble.message.as_ref()));
+    draft.traffic.is_in_force = false;
+    draft.traffic.trouble.get_or_insert(trouble);
+}

@@ -1,0 +1,14 @@
+//! `analysis`: the update waits for evidence.
+
+use super::Progress;
+use crate::rollout::analysis::step_has_succeeded;
+use crate::rollout::draft::Draft;
+
+/// Done when the run of this step has succeeded. What else it may say, the phase of analysis has acted on.
+pub fn advance(draft: &Draft<'_>) -> Progress {
+    if step_has_succeeded(draft) {
+        Progress::Done
+    } else {
+        Progress::Holding("the analysis of this step".to_owned())
+    }
+}
