@@ -245,7 +245,11 @@ impl Manager {
 
     /// Has those kinds watched that this object refers to and nobody did before.
     fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
-        if !self.is_ours(rollout) {
+        let refers = matches!(
+            rollout.kind,
+            Kind::Rollout | Kind::AnalysisRun | Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate
+        );
+        if !refers || !self.is_ours(rollout) {
             return;
         }
         let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();

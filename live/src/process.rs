@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::providers::Surroundings;
 use tidegate_controller::routers;
 
 use crate::admin::{self, Admin, NoServer, Role};
@@ -18,6 +19,7 @@ use crate::driver;
 use crate::election::Candidate;
 use crate::fence::Fence;
 use crate::metrics::Metrics;
+use crate::outside::{self, Carrier};
 use crate::recorder::Mailbox;
 use crate::watches::Scope;
 
@@ -45,6 +47,12 @@ pub struct Options {
     pub health_port: u16,
     /// Port of the metrics; 0 for any.
     pub metrics_port: u16,
+    /// What the operator set for metric providers.
+    pub surroundings: Surroundings,
+    /// Where Jobs of analysis runs are made; in the namespace of the run without one.
+    pub job_namespace: Option<Text>,
+    /// How questions to metric providers are carried.
+    pub outside: outside::Settings,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
     /// How routers are set up.
@@ -94,6 +102,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
         bucket: Bucket::new(options.qps, options.burst, clock),
         fence: if options.election.is_some() { Fence::closed() } else { Fence::open() },
         clock,
+        carrier: Carrier::new(options.outside.clone(), clock),
     };
     let mut candidate = options.election.map(|election| {
         let name = match &options.instance_id {
@@ -119,6 +128,8 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     }
     let settings = Settings {
         instance_id: options.instance_id,
+        job_namespace: options.job_namespace,
+        surroundings: Arc::new(options.surroundings),
         routers: Arc::new(options.routers),
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()

@@ -8,6 +8,7 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tidegate_api::object::{Key, Kind, Text};
+use tidegate_controller::analysis::job::RUN_UID;
 use tidegate_controller::manager::INSTANCE_LABEL;
 use tidegate_controller::names::HASH_LABEL;
 use tidegate_controller::seams::Event;
@@ -44,6 +45,7 @@ impl Scope {
                 Some(id) => format!("{INSTANCE_LABEL}={id}"),
                 None => format!("!{INSTANCE_LABEL}"),
             }),
+            Kind::Job => Some(RUN_UID.to_owned()),
             Kind::ReplicaSet | Kind::Pod => Some(HASH_LABEL.to_owned()),
             _ => None,
         }
