@@ -253,7 +253,9 @@ impl Cache {
             .and_modify(|moments| moments.since = if same { moments.since } else { now })
             .or_insert_with(|| Moments { since: now, available: VecDeque::new(), earlier: VecDeque::new() });
         moments.earlier.extend(replaced.map(|held| (now, held)));
-        while moments.earlier.len() > MOST_EARLIER || moments.earlier.front().is_some_and(|(at, _)| is_old(*at)) {
+        while moments.earlier.len() > MOST_EARLIER
+            || moments.earlier.front().is_some_and(|(at, _)| is_old(*at))
+        {
             moments.earlier.pop_front();
         }
         if let Some(set) = object.replica_set() {

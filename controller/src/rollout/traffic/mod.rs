@@ -182,7 +182,9 @@ fn shown_lately(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)])
     let world = draft.world;
     let lately = |moments| Moments::lately(moments, draft.now, world.settings.propagation);
     let mut found = Vec::new();
-    for (key, earlier) in world.moments.iter().flat_map(|(key, moments)| lately(moments).map(move |o| (key, o))) {
+    for (key, earlier) in
+        world.moments.iter().flat_map(|(key, moments)| lately(moments).map(move |o| (key, o)))
+    {
         let mut objects = world.routes.clone();
         objects.insert(key.clone(), earlier.clone());
         let then = |at| View { objects: &objects, ..view(draft, at) };
