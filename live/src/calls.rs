@@ -28,6 +28,7 @@ use crate::clock::WallClock;
 use crate::convert;
 use crate::document::{Document, POD, SERVICE, WHOLE};
 use crate::fence::Fence;
+use crate::outside::Carrier;
 
 /// Carries calls out. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct Caller {
     pub fence: Fence,
     /// What time it is.
     pub clock: WallClock,
+    /// Carries questions to everybody but the API server.
+    pub carrier: Carrier,
 }
 
 impl Caller {

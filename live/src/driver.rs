@@ -7,7 +7,7 @@ use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, Settings, WATCHED};
 use tidegate_controller::plan::{Notice, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Reply};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -52,13 +52,14 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> usize {
     let (sender, inbox) = unbounded_channel();
-    let (calls, watching) = (JoinSet::new(), JoinSet::new());
-    let mut state = Loop { caller, scope, watching, calls, sender, alarm: None, recorder, witness };
+    let (calls, asking, watching) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut state = Loop { caller, scope, watching, calls, asking, sender, alarm: None, recorder, witness };
     for kind in WATCHED {
         state.watch(kind.clone());
     }
     state.turn(Manager::new(settings), inbox, questions, stop).await;
     state.watching.abort_all();
+    state.asking.abort_all();
     state.say_goodbye().await
 }
 
@@ -67,6 +68,8 @@ struct Loop<'a> {
     scope: Scope,
     watching: JoinSet<()>,
     calls: JoinSet<()>,
+    /// Questions under way. Nobody waits for them at the end: they change nothing.
+    asking: JoinSet<()>,
     sender: UnboundedSender<Event>,
     alarm: Option<Time>,
     recorder: &'a mut dyn Recorder,
@@ -95,6 +98,7 @@ impl Loop<'_> {
                 () = sleep_for(alarm) => Event::Woken,
             };
             while self.calls.try_join_next().is_some() {}
+            while self.asking.try_join_next().is_some() {}
             self.alarm = None;
             self.witness.sees(&event, &manager, self.caller.clock.now());
             manager.handle(event, self);
@@ -195,8 +199,11 @@ impl Cluster for Loop<'_> {
 
 impl Metrics for Loop<'_> {
     fn ask(&mut self, id: CallId, question: tidegate_controller::seams::Question) {
-        let reply = Reply::Failed(format!("{question}: not built yet").into());
-        let _ = self.sender.send(Event::Replied(id, reply));
+        let (carrier, sender) = (self.caller.carrier.clone(), self.sender.clone());
+        self.asking.spawn_local(async move {
+            let reply = carrier.carry(question).await;
+            let _ = sender.send(Event::Replied(id, reply));
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! InfluxDB: the `_value` of every row of a Flux query.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tidegate_api::object::{Key, Text};
 use tidegate_api::time::Span;
 
@@ -205,6 +205,8 @@ fn records(csv: &str) -> Vec<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::super::testing::{Play, play};
     use super::*;
 

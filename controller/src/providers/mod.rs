@@ -82,6 +82,29 @@ pub struct Surroundings {
     pub utc_offset: i64,
 }
 
+impl Surroundings {
+    /// Reads what variables say.
+    pub fn read(namespace: &str, version: &str, variable: &dyn Fn(&str) -> Option<String>) -> Surroundings {
+        let text = |name: &str| variable(name).map(Text::from);
+        let datadog = |api: Text, app: Text, address: Text| DatadogKeys {
+            api: Hidden::new(api),
+            app: Hidden::new(app),
+            address,
+        };
+        let all = (text("DD_API_KEY"), text("DD_APP_KEY"), text("DD_ADDRESS"));
+        Surroundings {
+            namespace: namespace.into(),
+            prometheus: text("ARGO_ROLLOUTS_PROMETHEUS_ADDRESS").filter(|address| !address.is_empty()),
+            datadog: match all {
+                (Some(api), Some(app), Some(address)) => Some(datadog(api, app, address)),
+                _ => None,
+            },
+            version: version.into(),
+            utc_offset: 0,
+        }
+    }
+}
+
 /// Credentials for Datadog from the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DatadogKeys {
