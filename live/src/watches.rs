@@ -15,7 +15,7 @@ use tidegate_controller::seams::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::convert;
-use crate::document::{Document, POD, SERVICE, WHOLE};
+use crate::document::{Document, POD, ROLLOUT, SERVICE, SET, WHOLE};
 
 /// Seconds after which the server ends a watch. A connection that silently died is noticed 5 s after that at the
 /// latest, which keeps it under 30 s; the default of 290 s would hide it for five minutes (simulation.md, vetting).
@@ -65,6 +65,8 @@ pub async fn watch(client: Client, scope: Scope, kind: Kind, events: UnboundedSe
     match kind {
         Kind::Pod => follow::<POD>(client, scope, kind, events).await,
         Kind::Service => follow::<SERVICE>(client, scope, kind, events).await,
+        Kind::Rollout => follow::<ROLLOUT>(client, scope, kind, events).await,
+        Kind::ReplicaSet | Kind::Deployment => follow::<SET>(client, scope, kind, events).await,
         _ => follow::<WHOLE>(client, scope, kind, events).await,
     }
 }

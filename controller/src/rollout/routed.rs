@@ -14,6 +14,7 @@ use super::set::{Deadline, Set};
 use super::traffic::decide::{desired_weight, pods, whole};
 use super::traffic::handles;
 use super::workload;
+use crate::names::BOUNDED_SURGE;
 use crate::plan::Reason;
 use crate::routers::{Router, View, places};
 use crate::sabotage::Sabotage;
@@ -34,7 +35,8 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
     };
     let mut canary = match scale.and_then(|scale| scale.replicas) {
         Some(replicas) => replicas,
-        None => floor(pods(weight, n, whole)),
+        // ARGO: a header route leads to a pod even at weight 0; in the reference it may lead to nothing (S1).
+        None => floor(pods(weight, n, whole).max(i64::from(n > 0 && has_routes(draft, spec)))),
     };
     if !spec.dynamic_stable_scale {
         return Split { canary, stable: n };
@@ -79,6 +81,29 @@ fn scale_of(step: &Step) -> Option<CanaryScale> {
         weight: raw["weight"].as_i64(),
         matches_weight: raw["matchTrafficWeight"].as_bool().unwrap_or(false),
     })
+}
+
+/// Whether the pods of all versions stay within `replicas` and `maxSurge`, as an annotation may ask.
+pub fn is_bounded(draft: &Draft<'_>) -> bool {
+    let asked = draft.rollout().meta.annotations.get(BOUNDED_SURGE);
+    asked.is_some_and(|value| &**value == "true")
+}
+
+/// A strategy in whose stead one with a bounded surge goes: its stable side shrinks as the canary's grows.
+pub fn with_bounded_surge(spec: &mut Canary) {
+    spec.dynamic_stable_scale |= spec.traffic_routing.is_some();
+}
+
+/// The size that a canary may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
+/// may surge, or nothing could move.
+fn within_surge(draft: &Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
+    if !is_bounded(draft) {
+        return size;
+    }
+    let wished = draft.sets[index].wished();
+    let most = draft.n() + Limits::of_canary(spec, draft.n()).surge.max(1);
+    let room = most - draft.sum(|set| set.wished().max(set.actual()));
+    size.min(wished + room.max(0))
 }
 
 /// Whether pods stand as the current step wants them, with the sizes for these weights.
@@ -138,6 +163,7 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
         true if size > 0 => size,
         _ => bounded(draft, spec, index, size),
     };
+    let target = within_surge(draft, spec, index, target);
     if draft.traffic.trouble.is_some() && target > wished {
         draft.because(Reason::WaitingFor("routers before the canary grows".into()));
         return false;
@@ -221,14 +247,14 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
         share += to_stable;
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
-    let header =
-        draft.traffic.has_routes && draft.new == Some(index) && has_route_steps(spec) && to_canary > 0;
+    let header = draft.new == Some(index) && has_routes(draft, spec);
     let need = pods(share.min(whole), n, whole);
     if (leads_stable && primary) || header { need.max(1.min(n)) } else { need }
 }
 
-fn has_route_steps(spec: &Canary) -> bool {
-    spec.steps.iter().any(|step| super::traffic::is_route_step(&step.kind))
+/// Whether header or mirror routes lead to the canary, whatever its weight.
+fn has_routes(draft: &Draft<'_>, spec: &Canary) -> bool {
+    !super::traffic::routes_of_steps(draft, spec).is_empty()
 }
 
 fn routers_of<T>(

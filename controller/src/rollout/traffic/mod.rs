@@ -21,7 +21,7 @@ mod status;
 use std::sync::Arc;
 
 use tidegate_api::object::{Key, Object, Text};
-use tidegate_api::spec::{Canary, StepKind};
+use tidegate_api::spec::Canary;
 use tidegate_api::time::Time;
 
 use super::draft::{Draft, version_of};
@@ -92,7 +92,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let is_labelled = labels.is_empty();
     carry_out(draft, labels);
     let weight = allowed(draft, spec, &routers, &decision, is_labelled);
-    let routes = wanted_routes(draft, spec, &decision);
+    let routes = routes_of_steps(draft, spec);
     let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
     let can_route = canary_is_ready && decision.keeps_routes;
     let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
@@ -327,9 +327,10 @@ fn wake_when_steady(draft: &mut Draft<'_>, index: usize) {
 /// The header and mirror routes that the steps so far ask for, in the order of their precedence.
 // ARGO: the reference sets a route while its step is the current one and loses it whenever the canary has no pod for a
 // moment; here the routes follow from the steps in every pass (Q2, Q3).
-fn wanted_routes(draft: &Draft<'_>, spec: &Canary, decision: &Decision) -> Vec<ManagedRoute> {
+pub fn routes_of_steps(draft: &Draft<'_>, spec: &Canary) -> Vec<ManagedRoute> {
     let index = draft.observed.index().and_then(|index| usize::try_from(index).ok());
-    let (Some(index), true) = (index, decision.keeps_routes) else { return Vec::new() };
+    let is_under_way = !draft.is_fully_promoted() && !draft.is_aborted() && !draft.is_promoting_fully();
+    let (Some(index), true) = (index, is_under_way) else { return Vec::new() };
     let managed = spec.traffic_routing.as_ref().and_then(|routing| routing.managed_routes.as_ref());
     let mut routes: Vec<ManagedRoute> = Vec::new();
     for step in spec.steps.iter().take(index.saturating_add(1)) {
@@ -358,11 +359,6 @@ pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<S
         (None, Some(now), _) if now == weight => None,
         _ => Some(format!("weight {weight} to be safe")),
     }
-}
-
-/// Whether a step is one that asks for a header or mirror route.
-pub fn is_route_step(kind: &StepKind) -> bool {
-    matches!(kind, StepKind::SetHeaderRoute | StepKind::SetMirrorRoute)
 }
 
 /// What routers that can tell say about the weight; a change under way is not confirmed.
