@@ -261,10 +261,11 @@ impl Release {
     fn rollout(&self, version: &str) -> Value {
         let labels = json!({"app": "web"});
         let step = |weight: i64| [json!({"setWeight": weight}), json!({"pause": {"duration": "4s"}})];
+        let steps = [20, 50, 80].map(step).concat();
         let mut canary = json!({
             "stableService": "web-stable", "canaryService": "web-canary",
             "trafficRouting": self.ground.route.traffic_routing(),
-            "steps": [20, 50, 80].map(step).concat(),
+            "steps": steps,
         });
         match self.manner {
             Manner::Dynamic | Manner::UnevenDynamic => canary["dynamicStableScale"] = true.into(),
