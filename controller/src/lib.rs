@@ -10,6 +10,7 @@ pub mod cache;
 pub mod commands;
 pub mod edit;
 pub mod jsonpath;
+pub mod lanes;
 pub mod lease;
 pub mod manager;
 pub mod names;

@@ -1,7 +1,6 @@
 //! The controller as a process: connected, elected, running, told to stop.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
 use tidegate_controller::providers::Surroundings;
 use tidegate_controller::routers;
-use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, NoServer, Role};
 use crate::bucket::Bucket;
@@ -41,7 +39,7 @@ pub struct Options {
     pub qps: f64,
     /// Requests at once.
     pub burst: u32,
-    /// Requests under way at the same time.
+    /// Passes with a request under way at the same time; those held up not counted.
     pub lanes: usize,
     /// Take part in an election; without one the controller runs at once.
     pub election: Option<Election>,
@@ -102,7 +100,6 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     let caller = Caller {
         client,
         bucket: Bucket::new(options.qps, options.burst, clock),
-        lanes: Rc::new(Semaphore::new(options.lanes.max(1))),
         fence: if options.election.is_some() { Fence::closed() } else { Fence::open() },
         clock,
         carrier: Carrier::new(options.outside.clone(), clock),

@@ -229,6 +229,19 @@ pub const VECTORS: &[Vector] = &[
         assert_eq!(created(&mut moment), none());
         assert_eq!(moment.pauses(), ["InconclusiveAnalysisRun"]);
     }),
+    vector("AX6/trouble", "a run that cannot be made is told in a condition, and made once it can", || {
+        let mut asked = asks();
+        asked["args"][0] = json!({"name": "hash", "valueFrom": {"fieldRef": {"fieldPath": "status.odd"}}});
+        let mut moment = canary(json!({"steps": [{"analysis": asked}, {"pause": {}}]}));
+        let pass = moment.pass();
+        assert!(pass.plan.failure.is_some() && pass.told("AnalysisRunCreateError"));
+        let message = "Step analysis: invalid path status.odd in rollout";
+        assert_eq!(moment.condition("ReconciliationError")["message"], message);
+        assert!(!moment.pass().told("AnalysisRunCreateError"), "told once");
+        let mut moment = moment.status(json!({"odd": "x"}));
+        assert_eq!(created(&mut moment), ["web-v2-2-0"]);
+        assert_eq!(moment.condition("ReconciliationError"), Value::Null);
+    }),
     vector("AX27/switch", "success before the switch allows it, nothing else does", || {
         for phase in ["", "Running", "Inconclusive", "Successful"] {
             let mut moment = before_the_switch(phase);
