@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod cache;
 pub mod commands;
 pub mod edit;
+pub mod experiment;
 pub mod lease;
 pub mod manager;
 pub mod names;
