@@ -67,7 +67,9 @@ fn of_strategy(value: &Value, found: &mut BTreeSet<&'static str>) {
         Value::Object(fields) => {
             for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 match key.as_str() {
-                    "analyses" | "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => _ = found.insert(METRIC),
+                    "analyses" | "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => {
+                        _ = found.insert(METRIC)
+                    }
                     key if key.ends_with("Metadata") => {}
                     _ => of_strategy(value, found),
                 }
