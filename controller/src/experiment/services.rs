@@ -91,7 +91,7 @@ fn provide(
         }
         None if refused.is_some() => {}
         None => {
-            let ports = ports(&template.template.spec);
+            let ports = ports(&template.template.spec.value());
             if ports.is_empty() {
                 let what = format!("no container of template {} has a port: no Service", template.name);
                 return draft.plan.reasons.push(Reason::Note(what.into()));

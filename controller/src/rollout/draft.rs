@@ -48,6 +48,8 @@ pub struct Draft<'a> {
     pub runs: Option<super::analysis::Runs>,
     /// The Experiment that decides now, once this pass has looked for it.
     pub experiment: Option<super::experiment::Current>,
+    /// Why a run that is needed could not be made.
+    pub analysis_trouble: Option<Text>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
     revision: Text,
     /// Kubernetes events that go out before those of the next write.
@@ -102,6 +104,7 @@ impl<'a> Draft<'a> {
             traffic: super::traffic::Traffic::default(),
             runs: None,
             experiment: None,
+            analysis_trouble: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             next_notices: Vec::new(),
             status_notices: Vec::new(),
