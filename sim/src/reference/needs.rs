@@ -8,11 +8,10 @@ use super::names::{items, string};
 use super::story::{Change, Step, Story};
 
 const METRIC: &str = "a metric";
-const EXPERIMENT: &str = "an experiment";
 /// Everything a story may need, in the order in which it is told.
-pub(super) const NEEDS: [&str; 2] = [METRIC, EXPERIMENT];
+pub(super) const NEEDS: [&str; 1] = [METRIC];
 
-/// Which of "a metric" and "an experiment" the story needs, in this order.
+/// Whether the story needs "a metric".
 pub fn needs(story: &Story) -> Vec<&'static str> {
     let mut found = BTreeSet::new();
     for object in &story.objects {
@@ -37,23 +36,23 @@ fn of_step(step: &Step, found: &mut BTreeSet<&'static str>) {
             }
         }
         Step::Terminate { kind, .. } => of_object(kind, &Value::Null, found),
-        Step::RetryExperiment(_) => _ = found.insert(EXPERIMENT),
         Step::Wait(wait) => {
             found.extend(wait.analysis_run.as_ref().map(|_| METRIC));
-            found.extend(wait.experiment.as_ref().map(|_| EXPERIMENT));
         }
         Step::SetImage { .. } | Step::Abort(_) | Step::Promote(_) | Step::PromoteFull(_) | Step::Retry(_) => {
         }
         Step::Pause(_) | Step::Resume(_) | Step::Restart(_) | Step::Undo { .. } | Step::Scale { .. } => {}
         Step::Delete { .. } | Step::ScaleSet { .. } | Step::DeleteSet { .. } | Step::Readiness { .. } => {}
-        Step::Web(_) | Step::Sleep(_) => {}
+        Step::Web(_) | Step::Sleep(_) | Step::RetryExperiment(_) => {}
     }
 }
 
 fn of_object(kind: &str, object: &Value, found: &mut BTreeSet<&'static str>) {
     match kind {
         "AnalysisTemplate" | "ClusterAnalysisTemplate" | "AnalysisRun" => _ = found.insert(METRIC),
-        "Experiment" => _ = found.insert(EXPERIMENT),
+        "Experiment" => {
+            object.pointer("/spec").into_iter().for_each(|spec| of_strategy(spec, found));
+        }
         "Rollout" => {
             object.pointer("/spec/strategy").into_iter().for_each(|strategy| of_strategy(strategy, found))
         }
@@ -68,8 +67,9 @@ fn of_strategy(value: &Value, found: &mut BTreeSet<&'static str>) {
         Value::Object(fields) => {
             for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 match key.as_str() {
-                    "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => _ = found.insert(METRIC),
-                    "experiment" => _ = found.insert(EXPERIMENT),
+                    "analyses" | "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => {
+                        _ = found.insert(METRIC)
+                    }
                     key if key.ends_with("Metadata") => {}
                     _ => of_strategy(value, found),
                 }
@@ -117,8 +117,8 @@ mod tests {
             (json!({"canary": {"trafficRouting": {"nginx": {}}}}), ""),
             (json!({"canary": {"analysis": {"templates": []}}}), "a metric"),
             (
-                json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}),
-                "a metric, an experiment",
+                json!({"canary": {"steps": [{"experiment": {"templates": [], "analyses": [{"name": "x"}]}}]}}),
+                "a metric",
             ),
             (json!({"blueGreen": {"activeService": "a", "prePromotionAnalysis": null}}), ""),
             (json!({"blueGreen": {"postPromotionAnalysis": {}}}), "a metric"),
@@ -148,6 +148,6 @@ mod tests {
             needed(json!([]), json!([{"create": rollout(json!({"canary": {"analysis": {}}}))[0]}])),
             "a metric"
         );
-        assert_eq!(needed(json!([]), json!([{"terminate": {"experiment": "x"}}])), "an experiment");
+        assert_eq!(needed(json!([]), json!([{"terminate": {"experiment": "x"}}])), "");
     }
 }
