@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use super::names::{items, string};
 use super::story::{Change, Step, Story};
 
-const METRIC: &str = "a metric";
 const EXPERIMENT: &str = "an experiment";
 /// Everything a story may need, in the order in which it is told.
-pub(super) const NEEDS: [&str; 2] = [METRIC, EXPERIMENT];
+pub(super) const NEEDS: [&str; 1] = [EXPERIMENT];
 
-/// Which of "a metric" and "an experiment" the story needs, in this order.
+/// Whether the story needs "an experiment".
 pub fn needs(story: &Story) -> Vec<&'static str> {
     let mut found = BTreeSet::new();
     for object in &story.objects {
@@ -38,10 +37,7 @@ fn of_step(step: &Step, found: &mut BTreeSet<&'static str>) {
         }
         Step::Terminate { kind, .. } => of_object(kind, &Value::Null, found),
         Step::RetryExperiment(_) => _ = found.insert(EXPERIMENT),
-        Step::Wait(wait) => {
-            found.extend(wait.analysis_run.as_ref().map(|_| METRIC));
-            found.extend(wait.experiment.as_ref().map(|_| EXPERIMENT));
-        }
+        Step::Wait(wait) => found.extend(wait.experiment.as_ref().map(|_| EXPERIMENT)),
         Step::SetImage { .. } | Step::Abort(_) | Step::Promote(_) | Step::PromoteFull(_) | Step::Retry(_) => {
         }
         Step::Pause(_) | Step::Resume(_) | Step::Restart(_) | Step::Undo { .. } | Step::Scale { .. } => {}
@@ -52,7 +48,6 @@ fn of_step(step: &Step, found: &mut BTreeSet<&'static str>) {
 
 fn of_object(kind: &str, object: &Value, found: &mut BTreeSet<&'static str>) {
     match kind {
-        "AnalysisTemplate" | "ClusterAnalysisTemplate" | "AnalysisRun" => _ = found.insert(METRIC),
         "Experiment" => _ = found.insert(EXPERIMENT),
         "Rollout" => {
             object.pointer("/spec/strategy").into_iter().for_each(|strategy| of_strategy(strategy, found))
@@ -68,7 +63,6 @@ fn of_strategy(value: &Value, found: &mut BTreeSet<&'static str>) {
         Value::Object(fields) => {
             for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 match key.as_str() {
-                    "analysis" | "prePromotionAnalysis" | "postPromotionAnalysis" => _ = found.insert(METRIC),
                     "experiment" => _ = found.insert(EXPERIMENT),
                     key if key.ends_with("Metadata") => {}
                     _ => of_strategy(value, found),
@@ -113,41 +107,29 @@ mod tests {
     fn objects_tell_what_they_need() {
         for (strategy, need) in [
             (json!({"canary": {"steps": [{"setWeight": 1}, {"setCanaryScale": {"weight": 5}}, {}]}}), ""),
-            (json!({"canary": {"trafficRouting": {}, "canaryMetadata": {"labels": {"analysis": "x"}}}}), ""),
-            (json!({"canary": {"trafficRouting": {"nginx": {}}}}), ""),
-            (json!({"canary": {"analysis": {"templates": []}}}), "a metric"),
-            (
-                json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}),
-                "a metric, an experiment",
-            ),
+            (json!({"canary": {"trafficRouting": {}, "canaryMetadata": {"labels": {"experiment": "x"}}}}), ""),
+            (json!({"canary": {"analysis": {"templates": []}}}), ""),
+            (json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}), "an experiment"),
             (json!({"blueGreen": {"activeService": "a", "prePromotionAnalysis": null}}), ""),
-            (json!({"blueGreen": {"postPromotionAnalysis": {}}}), "a metric"),
         ] {
             assert_eq!(needed(rollout(strategy.clone()), json!([])), need, "{strategy}");
         }
-        assert_eq!(
-            needed(json!([{"kind": "AnalysisTemplate", "metadata": {"name": "t"}}]), json!([])),
-            "a metric"
-        );
+        assert_eq!(needed(json!([{"kind": "Experiment", "metadata": {"name": "t"}}]), json!([])), "an experiment");
         assert_eq!(needed(json!([{"kind": "Ingress", "metadata": {"name": "t"}}]), json!([])), "");
     }
 
     #[test]
     fn so_do_steps_of_the_script() {
-        assert_eq!(
-            patched(json!({"merge": {"spec": {"strategy": {"canary": {"analysis": {"templates": []}}}}}})),
-            "a metric"
-        );
-        assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"analysis": null}}}}})), "");
+        let steps = || json!([{"experiment": {"templates": []}}]);
+        assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"steps": steps()}}}}})), "an experiment");
+        assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"steps": null}}}}})), "");
         let operation =
             |op, path, value: Value| patched(json!({"json": [{"op": op, "path": path, "value": value}]}));
-        assert_eq!(operation("add", "/spec/strategy/canary/steps/0", json!({"analysis": {}})), "a metric");
-        assert_eq!(operation("remove", "/spec/strategy/canary/analysis", json!(null)), "");
+        assert_eq!(operation("add", "/spec/strategy/canary/steps/0", steps()[0].clone()), "an experiment");
+        assert_eq!(operation("remove", "/spec/strategy/canary/steps", json!(null)), "");
         assert_eq!(operation("replace", "/spec/replicas", json!(3)), "");
-        assert_eq!(
-            needed(json!([]), json!([{"create": rollout(json!({"canary": {"analysis": {}}}))[0]}])),
-            "a metric"
-        );
+        assert_eq!(needed(json!([]), json!([{"create": rollout(json!({"canary": {"steps": steps()}}))[0]}])), "an experiment");
         assert_eq!(needed(json!([]), json!([{"terminate": {"experiment": "x"}}])), "an experiment");
+        assert_eq!(needed(json!([]), json!([{"terminate": {"analysisrun": "x"}}])), "");
     }
 }

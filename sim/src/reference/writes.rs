@@ -54,9 +54,11 @@ impl Play {
                 Ok(vec![Action::Merge { key, patch, part: Part::Main }])
             }
             Step::DeleteSet { revision } => Ok(vec![Action::Delete(self.set(revision)?)]),
-            Step::RetryExperiment(_) | Step::Terminate { .. } => {
-                Err("needs analysis or experiments".to_owned())
+            Step::Terminate { kind, part } => {
+                let name = self.newest(kind, part).ok_or_else(|| format!("no {kind} {part}"))?;
+                Ok(self.aimed(kind, name, commands::terminate()))
             }
+            Step::RetryExperiment(_) => Err("needs experiments".to_owned()),
             Step::Create(_) | Step::Readiness { .. } | Step::Web(_) | Step::Sleep(_) | Step::Wait(_) => {
                 Ok(Vec::new())
             }
