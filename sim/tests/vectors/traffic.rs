@@ -6,7 +6,7 @@ use tidegate_api::object::{Key, Kind};
 use crate::life::Life;
 use crate::moment::{Moment, aborted};
 use crate::routed::{at_the_end, superseded};
-use crate::split::{self, at, recorded, step, traefik_service, update, weight, writes};
+use crate::split::{self, at, recorded, step, update, weight, writes};
 use crate::{Vector, vector};
 
 pub const VECTORS: &[Vector] = &[
@@ -219,9 +219,9 @@ pub const VECTORS: &[Vector] = &[
             json!({"strategy": {"canary": steps}}),
         );
         let routed = split::strategy(json!({"nginx": {"stableIngress": "main"}}), steps);
-        life.lose_reply(Kind::Ingress).merge(json!({"spec": {"strategy": {"canary": routed}}})).rest();
+        life.lose_reply(ingress_kind()).merge(json!({"spec": {"strategy": {"canary": routed}}})).rest();
         life.image("web:2").rest();
-        let ingress = life.object(&Key::new(Kind::Ingress, "shop", "web-main-canary"));
+        let ingress = life.object(&Key::new(ingress_kind(), "shop", "web-main-canary"));
         assert_eq!(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"], "50");
     }),
     vector("TR55", "a pair for one router, plain Services for the other", || {
@@ -277,7 +277,7 @@ pub const VECTORS: &[Vector] = &[
         let shown = |life: &Life| {
             let kind = Kind::new("split.smi-spec.io/v1alpha1", "TrafficSplit");
             let split = life.object(&Key::new(kind, "shop", "web"));
-            let ingress = life.object(&Key::new(Kind::Ingress, "shop", "web-main-canary"));
+            let ingress = life.object(&Key::new(ingress_kind(), "shop", "web-main-canary"));
             let weight = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"].clone();
             let backends = split["spec"]["backends"].as_array().cloned().unwrap_or_default();
             let parts: Vec<String> = backends.iter().map(|b| b["weight"].to_string().replace('"', "")).collect();
@@ -337,4 +337,8 @@ fn front() -> Value {
         "metadata": {"name": "front", "namespace": "shop", "uid": "u-front", "generation": 1, "resourceVersion": "1"},
         "spec": {"ingressClassName": "alb", "rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix",
             "backend": {"service": {"name": "root", "port": {"name": "use-annotation"}}}}]}}]}})
+}
+
+fn ingress_kind() -> Kind {
+    Kind::new("networking.k8s.io/v1", "Ingress")
 }
