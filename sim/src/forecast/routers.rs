@@ -107,7 +107,8 @@ fn invented(key: &Key, canary: &Canary) -> Result<Option<Object>, Refusal> {
             let Some(istio) = config("istio") else { return Err(missing("istio")) };
             let route = &istio["virtualService"]["routes"];
             let is_simple = istio["destinationRule"].is_null() && istio["virtualServices"].is_null();
-            let is_http = istio["virtualService"]["tlsRoutes"].is_null() && istio["virtualService"]["tcpRoutes"].is_null();
+            let is_http = istio["virtualService"]["tlsRoutes"].is_null()
+                && istio["virtualService"]["tcpRoutes"].is_null();
             if !is_simple || !is_http || !is_plain(stable, new) {
                 return Err(missing("istio"));
             }

@@ -59,6 +59,11 @@ const ELSEWHERE: &[(&str, &[usize], &str, &str)] = &[
     ("TR", &[45], ALB, "v45_broken_bookkeeping_is_told"),
     ("TR", &[47, 48], ALB, "v47_v48_every_ingress_that_differs_is_written"),
     ("TR", &[50], ALB, "v50_bad_stickiness_is_refused_before_anything_is_written"),
+    ("TR", &[49], ACTION, "v49_a_weight_of_0_is_written"),
+    ("TR", &[51], ACTION, "v50_v51_stickiness_is_bounded_and_written_only_when_enabled"),
+    ("TR", &[57, 58], ACTION, "v57_v58_values_of_one_header_are_alternatives"),
+    ("TR", &[69], REGISTRATION, "v69_every_ready_address_must_be_registered_at_the_pods_port"),
+    ("TR", &[70], REGISTRATION, "v70_other_target_groups_are_no_matter"),
     ("TR", &[52, 53], ALB, "v52_v53_arms_stand_between_the_sides"),
     ("TR", &[54], ALB, "v54_v55_the_pair_wins_over_the_two_services"),
     ("TR", &[56], ALB, "v56_a_header_route_is_an_action_conditions_and_a_path_in_front"),
@@ -119,8 +124,9 @@ const ELSEWHERE: &[(&str, &[usize], &str, &str)] = &[
     ("TR", &[130], AMBASSADOR, "v130_a_base_with_a_weight_of_its_own_is_refused"),
     ("TR", &[131], AMBASSADOR, "v131_long_names_are_cut"),
     ("TR", &[132], AMBASSADOR, "v132_kinds_by_the_operators_version"),
-    // App Mesh has ended: what two vectors say of it, and of any other plugin, is refused here.
+    // App Mesh has ended and plugins of others are not run: what vectors say of them is refused.
     ("TR", &[133, 134], APP_MESH, "it_is_refused_with_what_to_use_instead"),
+    ("TR", &[135, 136], ROUTING_RULES, "rules_of_each_router_by_itself"),
     ("TR", &[137], GATEWAY, "vector_137_weights_and_label_come_and_go"),
     ("TR", &[138], GATEWAY, "vector_138_each_rule_with_both_sides_gets_a_header_rule"),
     ("TR", &[139], GATEWAY, "vector_139_headers_are_joined_and_filters_copied"),
@@ -133,6 +139,8 @@ const SCALE: &str = include_str!("../../../controller/src/rollout/scale.rs");
 const DECIDE: &str = include_str!("../../../controller/src/rollout/traffic/decide.rs");
 const NGINX: &str = include_str!("../../../controller/src/routers/nginx/tests.rs");
 const ALB: &str = include_str!("../../../controller/src/routers/alb/tests.rs");
+const ACTION: &str = include_str!("../../../controller/src/routers/alb/action.rs");
+const REGISTRATION: &str = include_str!("../../../controller/src/routers/alb/registration.rs");
 const VERIFY: &str = include_str!("../../../controller/src/routers/alb/verify/tests.rs");
 const ISTIO: &str = include_str!("../../../controller/src/routers/istio/tests.rs");
 const SMI: &str = include_str!("../../../controller/src/routers/smi.rs");

@@ -199,7 +199,12 @@ impl Life {
 
     /// The hash of a revision.
     pub fn hash(&self, revision: i64) -> String {
-        self.set(revision).expect("its ReplicaSet").meta.labels.get(HASH_LABEL).map_or(String::new(), |hash| hash.to_string())
+        self.set(revision)
+            .expect("its ReplicaSet")
+            .meta
+            .labels
+            .get(HASH_LABEL)
+            .map_or(String::new(), |hash| hash.to_string())
     }
 
     /// Whether a revision waits for a deadline.

@@ -22,7 +22,8 @@ pub const VECTORS: &[Vector] = &[
     }),
     vector("T4", "a size that follows the weight beats every other", || {
         let scale = json!({"replicas": 9, "weight": 100, "matchTrafficWeight": true});
-        let moment = update(10, steps(json!([{"setWeight": 20}, {"setCanaryScale": scale}])), 20, "10/10", "9/9");
+        let moment =
+            update(10, steps(json!([{"setWeight": 20}, {"setCanaryScale": scale}])), 20, "10/10", "9/9");
         check_sizes(moment.status(step(1)), [2, 10]);
     }),
     vector("T5", "an aborted canary stays where nobody wants it gone", || {
@@ -49,7 +50,10 @@ pub const VECTORS: &[Vector] = &[
         check_sizes(moment, [1, 1]);
     }),
     vector("T11", "stable shrinks to its share", || {
-        check_sizes(update(10, shrinking(json!([{"setWeight": 10}])), 10, "10/10", "1/1"), [1, 9]);
+        check_sizes(
+            update(10, shrinking(json!([{"setWeight": 10}, {"pause": {}}])), 10, "10/10", "1/1"),
+            [1, 9],
+        );
     }),
     vector("T12", "stable keeps the share that is recorded until the weight has moved", || {
         let moment = update(10, shrinking(json!([{"setWeight": 10}, {"setWeight": 20}])), 10, "10/10", "1/1");
@@ -74,17 +78,21 @@ pub const VECTORS: &[Vector] = &[
     vector("T17", "nor when stable is on its way", || {
         check_sizes(back_from_60("8/4", "2/2"), [2, 8]);
     }),
-    // S15 as in T16: 6 in the reference. A lost canary cannot serve anybody, so stable grows whole at once.
-    vector("T18", "an aborted canary without pods lets stable grow whole", || {
-        check_sizes(back_from_60("4/4", "0/0"), [0, 10]);
+    // S15 as in T16: 6 in the reference, which without ReplicaSets has stable whole; what a pass sees has one.
+    vector("T18", "an aborted canary without pods gets none", || {
+        check_sizes(back_from_60("4/4", "0/0"), [0, 8]);
+        check_sizes(back_from_60("10/10", "0/0"), [0, 10]);
     }),
     vector("T19", "sizes of a canary from step to step", || {
-        let mut life = led(4, json!({"steps": [
+        let mut life = led(
+            4,
+            json!({"steps": [
             {"pause": {}},
             {"setCanaryScale": {"weight": 25}}, {"pause": {}},
             {"setWeight": 50}, {"pause": {}},
             {"setCanaryScale": {"replicas": 3}}, {"pause": {}},
-            {"setCanaryScale": {"matchTrafficWeight": true}}, {"pause": {}}]}));
+            {"setCanaryScale": {"matchTrafficWeight": true}}, {"pause": {}}]}),
+        );
         life.image("web:2").rest();
         // The reference's test looks at the pause of step 4 while the explicit size of step 1 is in force; so here.
         for (at, sizes) in [(0, [0, 4]), (2, [1, 4]), (4, [1, 4]), (6, [3, 4]), (8, [2, 4])] {
@@ -94,7 +102,8 @@ pub const VECTORS: &[Vector] = &[
         assert_eq!((life.sizes([2]), life.phase().as_str()), ([4], "Healthy"));
     }),
     vector("T20", "both sides have the size of their share", || {
-        let mut life = led(4, shrinking(json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}, {"pause": {}}])));
+        let mut life =
+            led(4, shrinking(json!([{"setWeight": 25}, {"pause": {}}, {"setWeight": 75}, {"pause": {}}])));
         life.image("web:2").rest();
         assert_eq!((life.status("currentStepIndex"), life.sizes([2, 1])), (json!(1), [1, 3]));
         life.promote().rest();
@@ -165,8 +174,8 @@ pub const VECTORS: &[Vector] = &[
         assert_eq!((writes(&pass, "split"), moment.selects("canary")), (0, "v2"));
     }),
     vector("A13", "the weight waits for the pods of its step", || {
-        let mut moment =
-            update(10, steps(json!([{"setWeight": 10}, {"setWeight": 20}])), 10, "10/10", "1/1").status(step(1));
+        let mut moment = update(10, steps(json!([{"setWeight": 10}, {"setWeight": 20}])), 10, "10/10", "1/1")
+            .status(step(1));
         moment.pass();
         assert_eq!((weight(&moment), moment.sizes(["v2", "v1"])), (10, [2, 10]));
     }),
@@ -186,8 +195,8 @@ pub const VECTORS: &[Vector] = &[
         let mut life = led(4, more);
         life.image("web:2").rest().abort().until(|life| life.size(1) == Some(4));
         assert_eq!((life.size(2), life.weight(), life.has_deadline(2)), (Some(3), 75, false));
-        life.until(|life| life.has_deadline(2));
-        assert_eq!((life.size(2), life.weight()), (Some(3), 0));
+        life.until(|life| life.has_deadline(2) && life.weight() == 0);
+        assert_eq!((life.size(2), life.size(1)), (Some(3), Some(4)));
         life.rest();
         assert_eq!((life.sizes([2, 1]), life.selects("canary")), ([0, 4], life.hash(1)));
     }),
@@ -215,8 +224,12 @@ pub const VECTORS: &[Vector] = &[
     vector("X25", "the pair swaps its roles with a promotion", || {
         let pair = json!({"stableService": null, "canaryService": null,
             "pingPong": {"pingService": "ping", "pongService": "pong"}, "steps": [{"setWeight": 100}]});
-        let moment = Moment::canary(10, split::strategy(split::gateway(), pair)).update("v1", "10/10", "v2", "10/10");
-        let route = http_route(100, true).to_string().replace("\"stable\"", "\"ping\"").replace("\"canary\"", "\"pong\"");
+        let moment =
+            Moment::canary(10, split::strategy(split::gateway(), pair)).update("v1", "10/10", "v2", "10/10");
+        let route = http_route(100, true)
+            .to_string()
+            .replace("\"stable\"", "\"ping\"")
+            .replace("\"canary\"", "\"pong\"");
         let mut moment = at(moment, 100, "v1", "v2")
             .service("ping", "v1")
             .service("pong", "v2")
@@ -320,9 +333,11 @@ pub fn at_the_end(is_accepted: bool) -> Moment {
 
 /// A life with traffic led by Traefik.
 fn led(replicas: i64, more: Value) -> Life {
-    let service = |name: &str| json!({"apiVersion": "v1", "kind": "Service",
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": "shop"},
-        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}})
+    };
     let mut routes = traefik_service(0);
     routes["metadata"] = json!({"name": "split", "namespace": "shop"});
     let spec = json!({"strategy": {"canary": split::strategy(split::traefik(), more)}});

@@ -80,7 +80,8 @@ pub fn http_route(weight: i64, is_accepted: bool) -> Value {
     let observed = if is_accepted { 1 } else { 0 };
     let condition = |kind: &str| json!({"type": kind, "status": "True", "observedGeneration": observed});
     json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
-        "metadata": {"name": "route", "namespace": "shop", "uid": "u-route", "generation": 1, "resourceVersion": "1"},
+        "metadata": {"name": "route", "namespace": "shop", "uid": "u-route", "generation": 1, "resourceVersion": "1",
+            "labels": {"rollouts.argoproj.io/gatewayapi-canary": "in-progress"}},
         "spec": {"parentRefs": [parent], "rules": [{"backendRefs": [
             {"name": "stable", "port": 80, "weight": 100 - weight}, {"name": "canary", "port": 80, "weight": weight}]}]},
         "status": {"parents": [{"parentRef": parent, "controllerName": "example.org/gateway",
@@ -149,7 +150,8 @@ pub fn mesh_of_subsets(weight: i64) -> Value {
 
 /// The DestinationRule whose subsets select these hashes.
 pub fn subsets(stable: &str, canary: &str) -> Value {
-    let subset = |name: &str, hash: &str| json!({"name": name, "labels": {"rollouts-pod-template-hash": hash}});
+    let subset =
+        |name: &str, hash: &str| json!({"name": name, "labels": {"rollouts-pod-template-hash": hash}});
     json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "DestinationRule",
         "metadata": {"name": "subsets", "namespace": "shop", "uid": "u-subsets", "generation": 1, "resourceVersion": "1",
             "annotations": {"argo-rollouts.argoproj.io/managed-by-rollouts": "web"}},
