@@ -95,7 +95,7 @@ pub async fn failures(cluster: Arc<Cluster>) -> TestResult {
     let report = stream.stop().await;
     println!("bed-failures: {report}");
     let failed = |from, until| 100.0 - report.shares(from, until).values().sum::<f64>();
-    assert_eq!(failed(Duration::ZERO, good), 0.0, "{report}");
+    assert!(failed(Duration::ZERO, good) < 0.1, "{report}");
     assert!(failed(good, without) > 20.0, "nobody serves half of the requests\n{report}");
     // One pod answers half of all.
     let end = Duration::MAX;
