@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidegate_sim::dice::Dice;
 use tidegate_testbed::controller::{Controller, built};
-use tidegate_testbed::requests::{Ground, Pods, Report, Route, Stream, Timeline};
+use tidegate_testbed::requests::{Ground, Pods, Report, Route, Timeline};
 use tidegate_testbed::{Cluster, TestResult};
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -156,7 +156,7 @@ impl Release {
             _ => self.act(story).await?,
         }
         sleep(2 * HEARD).await;
-        Ok((stop(stream).await, timeline))
+        Ok((stream.stop().await, timeline))
     }
 
     async fn act(&self, story: Story) -> TestResult {
@@ -308,10 +308,6 @@ async fn lives(controller: &mut Controller, seed: &str) -> TestResult {
         sleep(Duration::from_millis(u64::try_from(dice.within((0, 1_500)))?)).await;
         controller.begin()?;
     }
-}
-
-async fn stop(stream: Stream) -> Report {
-    stream.stop().await
 }
 
 fn image(version: &str) -> String {
