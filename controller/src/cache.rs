@@ -39,16 +39,21 @@ pub struct Cache {
 
 /// Since when something is as it is, as far as was seen here. A restart forgets it, which makes everything new: what
 /// waits for a time of rest then waits once more.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Moments {
     /// Since when the object asks for what it asks for (its status does not count).
     pub since: Time,
     /// Available pods of a ReplicaSet since each of these times, oldest first.
     pub available: VecDeque<(Time, i64)>,
+    /// Versions of a route that were replaced at these times, oldest first: load balancers may not have let go of them.
+    pub earlier: VecDeque<(Time, Arc<Object>)>,
 }
 
-/// How far back the numbers of available pods are remembered.
+/// How far back numbers of available pods and earlier versions of routes are remembered.
 const REMEMBERED: Span = Span::seconds(60);
+
+/// So many earlier versions of a route are remembered at most. One that changes more often than that is no release.
+const MOST_EARLIER: usize = 8;
 
 /// What is left of a deleted object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -240,17 +245,24 @@ impl Cache {
         }
         let held = self.objects.get(key);
         let same = held.is_some_and(|held| asks_the_same(held, object));
+        let replaced = held.filter(|held| !same && matches!(held.body, Body::Other(_))).cloned();
+        let is_old = |at: Time| now.since(at) > REMEMBERED;
         let moments = self
             .moments
             .entry(key.clone())
             .and_modify(|moments| moments.since = if same { moments.since } else { now })
-            .or_insert_with(|| Moments { since: now, available: VecDeque::new() });
+            .or_insert_with(|| Moments { since: now, available: VecDeque::new(), earlier: VecDeque::new() });
+        moments.earlier.extend(replaced.map(|held| (now, held)));
+        while moments.earlier.len() > MOST_EARLIER
+            || moments.earlier.front().is_some_and(|(at, _)| is_old(*at))
+        {
+            moments.earlier.pop_front();
+        }
         if let Some(set) = object.replica_set() {
             let available = set.status.available.unwrap_or(0);
             if moments.available.back().is_none_or(|(_, known)| *known != available) {
                 moments.available.push_back((now, available));
             }
-            let is_old = |at: Time| now.since(at) > REMEMBERED;
             // The one before the oldest that counts says what held at the beginning of the time remembered.
             while moments.available.len() > 2 && is_old(moments.available[1].0) {
                 moments.available.pop_front();
@@ -289,14 +301,15 @@ impl Cache {
 fn shared(new: Arc<Object>, held: &Object) -> Arc<Object> {
     let body = match (&new.body, &held.body) {
         (Body::Rollout(body), Body::Rollout(known))
-            if !Arc::ptr_eq(&body.spec, &known.spec) && body.spec.raw() == known.spec.raw() =>
+            if !Arc::ptr_eq(&body.spec, &known.spec) && body.spec == known.spec =>
         {
             let mut body = body.clone();
             body.spec = known.spec.clone();
             Body::Rollout(body)
         }
         (Body::ReplicaSet(body), Body::ReplicaSet(known))
-            if !Arc::ptr_eq(&body.template.spec, &known.template.spec) && body.template == known.template =>
+            if !body.template.spec.is_shared_with(&known.template.spec)
+                && body.template == known.template =>
         {
             let mut body = body.clone();
             body.template = known.template.clone();
@@ -332,6 +345,16 @@ fn asks_the_same(before: &Object, after: &Object) -> bool {
 }
 
 impl Moments {
+    /// Versions that load balancers may still go by: those replaced within this stretch of time.
+    pub fn lately(&self, now: Time, stretch: Span) -> impl Iterator<Item = &Arc<Object>> {
+        self.earlier.iter().filter(move |(at, _)| now.since(*at) < stretch).map(|(_, object)| object)
+    }
+
+    /// Whether it is known what load balancers may go by: it has rested for so long, or what was before is remembered.
+    pub fn is_known(&self, now: Time, stretch: Span) -> bool {
+        now.since(self.since) >= stretch || self.lately(now, stretch).next().is_some()
+    }
+
     /// The fewest pods that were available in the last stretch of time; 0 where not all of it was seen.
     pub fn steadily_available(&self, now: Time, stretch: Span) -> i64 {
         let begins = Time(now.0.saturating_sub(stretch.0));

@@ -14,6 +14,7 @@ use super::set::{Deadline, Set};
 use super::traffic::decide::{desired_weight, pods, whole};
 use super::traffic::handles;
 use super::workload;
+use crate::names::BOUNDED_SURGE;
 use crate::plan::Reason;
 use crate::routers::{Router, View, places};
 use crate::sabotage::Sabotage;
@@ -34,7 +35,8 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
     };
     let mut canary = match scale.and_then(|scale| scale.replicas) {
         Some(replicas) => replicas,
-        None => floor(pods(weight, n, whole)),
+        // ARGO: a header route leads to a pod even at weight 0; in the reference it may lead to nothing (S1).
+        None => floor(pods(weight, n, whole).max(i64::from(n > 0 && has_routes(draft, spec)))),
     };
     if !spec.dynamic_stable_scale {
         return Split { canary, stable: n };
@@ -79,6 +81,29 @@ fn scale_of(step: &Step) -> Option<CanaryScale> {
         weight: raw["weight"].as_i64(),
         matches_weight: raw["matchTrafficWeight"].as_bool().unwrap_or(false),
     })
+}
+
+/// Whether the pods of all versions stay within `replicas` and `maxSurge`, as an annotation may ask.
+pub fn is_bounded(draft: &Draft<'_>) -> bool {
+    let asked = draft.rollout().meta.annotations.get(BOUNDED_SURGE);
+    asked.is_some_and(|value| &**value == "true")
+}
+
+/// A strategy in whose stead one with a bounded surge goes: its stable side shrinks as the canary's grows.
+pub fn with_bounded_surge(spec: &mut Canary) {
+    spec.dynamic_stable_scale |= spec.traffic_routing.is_some();
+}
+
+/// The size that a canary may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
+/// may surge, or nothing could move.
+fn within_surge(draft: &Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
+    if !is_bounded(draft) {
+        return size;
+    }
+    let wished = draft.sets[index].wished();
+    let most = draft.n() + Limits::of_canary(spec, draft.n()).surge.max(1);
+    let room = most - draft.sum(|set| set.wished().max(set.actual()));
+    size.min(wished + room.max(0))
 }
 
 /// Whether pods stand as the current step wants them, with the sizes for these weights.
@@ -138,6 +163,7 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
         true if size > 0 => size,
         _ => bounded(draft, spec, index, size),
     };
+    let target = within_surge(draft, spec, index, target);
     if draft.traffic.trouble.is_some() && target > wished {
         draft.because(Reason::WaitingFor("routers before the canary grows".into()));
         return false;
@@ -188,9 +214,14 @@ fn bounded(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64
     size.max(fewest(draft, spec, index)).min(wished)
 }
 
-/// Whether all routers were told to send nothing to the canary.
+/// Whether all routers were told to send nothing to the canary, and none that can tell denies it.
 fn is_abandoned(draft: &Draft<'_>) -> bool {
-    draft.traffic.weight.unwrap_or(0) == 0 && draft.traffic.trouble.is_none()
+    draft.traffic.weight.unwrap_or(0) == 0 && is_told(draft)
+}
+
+/// Whether routers could do what was asked of them, and none that can tell says that it is not in force.
+fn is_told(draft: &Draft<'_>) -> bool {
+    draft.traffic.trouble.is_none() && draft.traffic.verified != Some(false)
 }
 
 /// Seconds until what was asked of routers is in force: a delay begins when the last request has been led away (S7).
@@ -221,14 +252,14 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
         share += to_stable;
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
-    let header =
-        draft.traffic.has_routes && draft.new == Some(index) && has_route_steps(spec) && to_canary > 0;
+    let header = draft.new == Some(index) && has_routes(draft, spec);
     let need = pods(share.min(whole), n, whole);
     if (leads_stable && primary) || header { need.max(1.min(n)) } else { need }
 }
 
-fn has_route_steps(spec: &Canary) -> bool {
-    spec.steps.iter().any(|step| super::traffic::is_route_step(&step.kind))
+/// Whether header or mirror routes lead to the canary, whatever its weight.
+fn has_routes(draft: &Draft<'_>, spec: &Canary) -> bool {
+    !super::traffic::routes_of_steps(draft, spec).is_empty()
 }
 
 fn routers_of<T>(
@@ -257,8 +288,8 @@ pub fn is_referenced(draft: &Draft<'_>, spec: &Canary, index: usize) -> bool {
             .any(|name| &**name == hash)
 }
 
-/// Older ReplicaSets go once nothing names them and nothing flows to them: after their delay the one that was stable, at
-/// once the one of an interrupted update.
+/// Older ReplicaSets go once nothing names them and nothing flows to them, after their delay.
+// ARGO: the reference takes the pods of an interrupted update away at once (S7).
 // ARGO: pods that are not available are not taken from a ReplicaSet that is still named (Q25).
 fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
     if draft.facts.is_sabotaged(Sabotage::KeepSuperseded) {
@@ -278,9 +309,12 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
             draft.because(Reason::WaitingFor("available pods before older revisions shrink".into()));
             continue;
         }
-        let has_deadline = set.deadline() != Deadline::None;
+        if !is_told(draft) {
+            draft.because(Reason::WaitingFor(format!("routers before {} goes", set.name()).into()));
+            continue;
+        }
         let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
-        let size = if spec.dynamic_stable_scale || !(draft.is_fully_promoted() || has_deadline) {
+        let size = if spec.dynamic_stable_scale {
             0
         } else {
             let limit = spec.scale_down_delay_revision_limit;

@@ -43,7 +43,12 @@ pub fn text(step: &Step) -> String {
             number => format!("pause: {number}"),
         },
         StepKind::SetWeight(weight) => format!("setWeight: {weight}"),
-        StepKind::SetCanaryScale(_) => "setCanaryScale".to_owned(),
+        StepKind::SetCanaryScale(scale) => match (scale.matches_weight, scale.replicas, scale.weight) {
+            (true, ..) => "setCanaryScale{matchTrafficWeight: true}".to_owned(),
+            (false, Some(replicas), _) => format!("setCanaryScale{{replicas: {replicas}}}"),
+            (false, None, Some(weight)) => format!("setCanaryScale{{weight: {weight}}}"),
+            (false, None, None) => "setCanaryScale".to_owned(),
+        },
         StepKind::Experiment => "experiment".to_owned(),
         StepKind::Analysis(_) => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {

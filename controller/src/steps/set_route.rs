@@ -8,8 +8,8 @@ use super::Progress;
 use crate::rollout::draft::Draft;
 use crate::rollout::routed;
 
-/// Done when the routers were told. A canary that is to have no pods yet has nothing to route to: its routes come with
-/// its pods.
+/// Done when the routers were told. A canary that is to have no pods has nothing to route to: its routes come with its
+/// pods.
 pub fn advance(draft: &Draft<'_>, canary: &Canary) -> Progress {
     let is_empty = routed::sizes(draft, canary, draft.traffic.weights.as_ref()).canary == 0;
     if draft.traffic.has_routes || is_empty {

@@ -21,8 +21,29 @@ pub fn admit(object: &mut Object) {
     }
 }
 
+/// Kinds of routers, all of which live in a namespace. Of kinds that nobody here reads it is not known.
+const ROUTED: [&str; 13] = [
+    "AmbassadorMapping",
+    "ApisixRoute",
+    "DestinationRule",
+    "GRPCRoute",
+    "HTTPRoute",
+    "Ingress",
+    "Mapping",
+    "TCPRoute",
+    "TLSRoute",
+    "TargetGroupBinding",
+    "TraefikService",
+    "TrafficSplit",
+    "VirtualService",
+];
+
 fn lives_in_a_namespace(kind: &Kind) -> bool {
-    !matches!(kind, Kind::ClusterAnalysisTemplate | Kind::Other { .. })
+    match kind {
+        Kind::ClusterAnalysisTemplate => false,
+        Kind::Other { name, .. } => ROUTED.contains(&&**name),
+        _ => true,
+    }
 }
 
 /// Refuses an object that no API server would store.
@@ -218,4 +239,24 @@ fn is_label_value(value: &str) -> bool {
             && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
             && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn objects_of_routers_live_in_a_namespace() {
+        let admitted = |kind: &str| {
+            let mut object =
+                Object::from_value(json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": kind,
+                "metadata": {"name": "web"}}))
+                .unwrap();
+            admit(&mut object);
+            object.meta.namespace.to_string()
+        };
+        assert_eq!(admitted("VirtualService"), "default");
+        assert_eq!(admitted("ProxyClass"), "");
+    }
 }

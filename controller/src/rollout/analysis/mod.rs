@@ -17,13 +17,16 @@ use tidegate_api::spec::{BlueGreen, Canary, StepKind};
 
 use super::canary::current_step;
 use super::draft::Draft;
-use super::{blue_green, promotion, services};
+use super::{blue_green, conditions, promotion, services};
 use crate::edit::Edit;
 use crate::names::HASH_LABEL;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 
 /// Why a Rollout is paused whose evidence decides nothing.
 pub const INCONCLUSIVE: &str = "InconclusiveAnalysisRun";
+
+/// Condition of a Rollout that cannot make a run which it needs.
+const TROUBLE: &str = "ReconciliationError";
 
 /// Label of runs: the step they belong to.
 pub const STEP_INDEX: &str = "step-index";
@@ -75,6 +78,15 @@ pub struct Runs {
 
 fn phase(run: &Object) -> &str {
     run.analysis_run().map_or("", |body| body.status.phase())
+}
+
+/// What a run says about the question. One that a person ended has not been answered, whatever phase it ends in.
+// ARGO: in the reference a cancelled gate is a passed one (S20, #4604).
+fn verdict(run: &Object) -> &str {
+    match phase(run) {
+        "Successful" if is_told_to_end(run) => "Inconclusive",
+        phase => phase,
+    }
 }
 
 fn is_over(run: &Object) -> bool {
@@ -262,7 +274,9 @@ fn ask_or_react(
         }
         return make::run(draft, question, asked);
     };
-    match phase(&run) {
+    match verdict(&run) {
+        // A background run holds nothing up, so that ending it by hand takes nothing for granted.
+        "Inconclusive" if question == Question::Background && phase(&run) != "Inconclusive" => {}
         "Inconclusive" => draft.course.pauses_added.push(INCONCLUSIVE),
         "Failed" | "Error" => {
             let message = run.analysis_run().and_then(|body| body.status.message.clone()).unwrap_or_default();
@@ -294,7 +308,7 @@ fn is_resumed(draft: &Draft<'_>) -> bool {
 
 fn needs_new(draft: &Draft<'_>, resumed: bool, run: &Object) -> bool {
     // After a retry the time of the abort is still there once.
-    if resumed { phase(run) == "Inconclusive" } else { draft.observed.aborted_at.is_some() }
+    if resumed { verdict(run) == "Inconclusive" } else { draft.observed.aborted_at.is_some() }
 }
 
 /// Tells of phases of the current runs that the stored status does not know.
@@ -330,6 +344,18 @@ fn tell(draft: &mut Draft<'_>, runs: &Runs) {
 /// Writes the current runs into the status of this pass, if the pass looked at them.
 pub fn record(draft: &mut Draft<'_>) {
     let Some(runs) = draft.runs.clone() else { return };
+    // ARGO: the reference tries again in silence, and the update seems to go on.
+    match draft.analysis_trouble.clone() {
+        Some(why) => {
+            let now = draft.stamp();
+            let known = draft.status.condition(TROUBLE).and_then(|known| known.message.clone());
+            if known.as_ref() != Some(&why) {
+                conditions::renew(&mut draft.status, TROUBLE, "True", "AnalysisRunCreateError", &why, now);
+                draft.warn_with_status("AnalysisRunCreateError", why.to_string());
+            }
+        }
+        None => conditions::remove(&mut draft.status, TROUBLE),
+    }
     let of = |run: &Option<Arc<Object>>| {
         run.as_ref().map(|run| {
             let status = run.analysis_run().map(|body| body.status.clone()).unwrap_or_default();
@@ -357,7 +383,7 @@ pub fn record(draft: &mut Draft<'_>) {
 /// Whether the run of the current step has succeeded.
 pub fn step_has_succeeded(draft: &Draft<'_>) -> bool {
     let run = draft.runs.as_ref().and_then(|runs| runs.step.as_ref());
-    run.is_some_and(|run| phase(run) == "Successful" && is_of_this_version(draft, run))
+    run.is_some_and(|run| verdict(run) == "Successful" && is_of_this_version(draft, run))
 }
 
 /// Whether steps stand still because evidence decides nothing.
@@ -388,7 +414,7 @@ pub fn keeps_old_sets(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn has_passed(draft: &Draft<'_>, run: Option<&Arc<Object>>) -> bool {
     // A retried update asks anew: what was answered before its abort counts no more.
     draft.observed.aborted_at.is_none()
-        && run.is_some_and(|run| phase(run) == "Successful" && is_of_this_version(draft, run))
+        && run.is_some_and(|run| verdict(run) == "Successful" && is_of_this_version(draft, run))
 }
 
 /// The hash of the version that a run is about.

@@ -91,8 +91,7 @@ fn point(
     let is_adopted = service.meta.annotations.get(MANAGED_BY).is_some();
     let lacks_pods = needs_pods
         && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !set.is_fully_available()));
-    // What flows through it is known once weights have been in force for a while; before that it may be anything.
-    let share = if draft.traffic.is_in_force { share } else { whole(spec) };
+    let share = if draft.traffic.is_known { share } else { whole(spec) };
     let is_first = !is_adopted && old.is_empty();
     if lacks_pods || (share > 0 && !is_first && !can_carry(draft, spec, index, share)) {
         let what = format!("pods of {} before Service {name} moves", draft.sets[index].name());
@@ -106,19 +105,10 @@ fn point(
     draft.wake_at(at, "the Service reaches the data plane");
 }
 
-/// What [`hashes`] must know of the routers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Knows {
-    /// Whether what they ask for had reached the data plane when the pass began.
-    pub in_force: bool,
-    /// Whether any of them names pods by their hash. Where all lead through Services the hashes are for the record only.
-    pub by_subsets: bool,
-}
-
 /// The hashes by which routers may name the pods of the two sides now: the current ones where what flows there can be
 /// carried, else those that were recorded last.
 // ARGO: only a subset whose pods really change waits, and for those pods only (Q7).
-pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, knows: Knows) -> (Text, Text) {
+pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, by_subsets: bool) -> (Text, Text) {
     let parts = whole(spec);
     let (most, least) = (draft.traffic.most, draft.traffic.least);
     let recorded: Text = recorded_hash(draft).into();
@@ -127,12 +117,13 @@ pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, knows: Know
     let hash_of = |index: Option<usize>| index.map_or("", |index| draft.sets[index].hash());
     let (new, stable): (Text, Text) = (hash_of(draft.new).into(), hash_of(draft.stable).into());
     let may = |target: Option<usize>, share: i64| {
-        let share = if knows.in_force { share } else { parts };
-        !knows.by_subsets || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
+        let share = if draft.traffic.is_known { share } else { parts };
+        share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
     let canary = match decision.stays_with_recorded {
         true => recorded,
-        false if new == recorded || recorded.is_empty() || may(draft.new, most) => new,
+        // Where all lead through Services the hashes are for the record only.
+        false if !by_subsets || new == recorded || recorded.is_empty() || may(draft.new, most) => new,
         false => recorded,
     };
     let stable =

@@ -21,10 +21,11 @@ mod status;
 use std::sync::Arc;
 
 use tidegate_api::object::{Key, Object, Text};
-use tidegate_api::spec::{Canary, StepKind};
+use tidegate_api::spec::Canary;
 use tidegate_api::time::Time;
 
 use super::draft::{Draft, version_of};
+use crate::cache::Moments;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
@@ -35,13 +36,17 @@ pub use status::{TROUBLE, note_trouble};
 /// What a pass knows about traffic, and what it did about it.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// The most parts that any router may be sending to the canary: what the objects show or the status records, before
-    /// this pass and after it.
+    /// The most parts that any router may be sending to the canary: what the status records, what the objects show, and
+    /// what they showed so lately that the data plane may not know better.
     pub most: i64,
     /// The fewest parts, likewise.
     pub least: i64,
     /// The parts for the canary that this pass leaves asked for everywhere; nothing where nothing is routed yet.
     pub weight: Option<i64>,
+    /// The most and the fewest parts that are asked for now.
+    pub asked: (i64, i64),
+    /// Whether all of that is known; else it may be anything, as after a restart.
+    pub is_known: bool,
     /// Whether all that routers and Services ask for has reached the data plane, as far as can be known.
     pub is_in_force: bool,
     /// What routers that can tell say about the weight: no as soon as one says no.
@@ -59,10 +64,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let world = draft.world;
     let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
     look(draft, spec, &routers);
-    let knows = handles::Knows {
-        in_force: draft.traffic.is_in_force,
-        by_subsets: routers.iter().any(|(router, at)| !router.subsets(at).is_empty()),
-    };
+    let by_subsets = routers.iter().any(|(router, at)| !router.subsets(at).is_empty());
     handles::follow(draft, spec);
     let Some(stable) = draft.stable.filter(|_| !routers.is_empty()) else { return };
     let decision = decide(draft, spec);
@@ -72,7 +74,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         return;
     }
     let arms: Vec<Arm> = Vec::new();
-    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, knows);
+    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, by_subsets);
     let former_arms = status::recorded_arms(draft);
     let want = Want {
         weight: 0,
@@ -90,11 +92,11 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let is_labelled = labels.is_empty();
     carry_out(draft, labels);
     let weight = allowed(draft, spec, &routers, &decision, is_labelled);
-    let routes = wanted_routes(draft, spec, &decision);
+    let routes = routes_of_steps(draft, spec);
     let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
     let can_route = canary_is_ready && decision.keeps_routes;
     let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
-        true => draft.traffic.most,
+        true => draft.traffic.asked.0,
         false => weight,
     };
     let want = Want { weight, routes: if can_route { &routes } else { &[] }, ..want };
@@ -102,7 +104,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     if let Some(trouble) = trouble {
         // One that cannot follow keeps the others from running ahead of it; what only takes traffic off the canary is
         // done wherever it can be.
-        if weight <= draft.traffic.least && want.routes.is_empty() {
+        if weight <= draft.traffic.asked.1 && want.routes.is_empty() {
             carry_out(draft, changes);
         }
         return fail(draft, trouble);
@@ -136,8 +138,12 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
 /// Reads off the objects how traffic flows now, without changing anything.
 pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Router, Place<'_>)]) {
     let recorded = recorded_weight(draft);
-    let shown = routers.iter().filter_map(|(router, at)| router.shown(&view(draft, at)));
-    let known: Vec<i64> = recorded.into_iter().chain(shown).collect();
+    let asked: Vec<i64> = recorded.into_iter().chain(shown_now(draft, routers)).collect();
+    let known: Vec<i64> = asked.iter().copied().chain(shown_lately(draft, routers)).collect();
+    let range = |of: &[i64]| (of.iter().copied().max().unwrap_or(0), of.iter().copied().min().unwrap_or(0));
+    let (now, stretch) = (draft.now, draft.world.settings.propagation);
+    let routes = draft.world.routes.keys();
+    let is_known = routes.filter_map(|key| draft.world.moments.get(key)).all(|m| m.is_known(now, stretch));
     let waits_until = rests_at(draft, routers);
     let says_no = routers.iter().any(|(router, at)| {
         let (canary, stable) = (recorded_hash(draft), draft.observed.stable_hash());
@@ -153,15 +159,38 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
         matches!(router.evidence(&view(draft, at), &want), Evidence::NotYet(_))
     });
     draft.traffic = Traffic {
-        most: known.iter().copied().max().unwrap_or(0),
-        least: known.iter().copied().min().unwrap_or(0),
+        most: range(&known).0,
+        least: range(&known).1,
+        asked: range(&asked),
         weight: recorded,
+        is_known,
         is_in_force: waits_until.is_none() && !says_no,
         ..Traffic::default()
     };
     if let Some(at) = waits_until {
         draft.wake_at(at, "routes and Services reach the data plane");
     }
+}
+
+/// The weights that the objects show now.
+fn shown_now(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)]) -> Vec<i64> {
+    routers.iter().filter_map(|(router, at)| router.shown(&view(draft, at))).collect()
+}
+
+/// The weights that they showed so lately that some load balancer may still go by them.
+fn shown_lately(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)]) -> Vec<i64> {
+    let world = draft.world;
+    let lately = |moments| Moments::lately(moments, draft.now, world.settings.propagation);
+    let mut found = Vec::new();
+    for (key, earlier) in
+        world.moments.iter().flat_map(|(key, moments)| lately(moments).map(move |o| (key, o)))
+    {
+        let mut objects = world.routes.clone();
+        objects.insert(key.clone(), earlier.clone());
+        let then = |at| View { objects: &objects, ..view(draft, at) };
+        found.extend(routers.iter().filter_map(|(router, at)| router.shown(&then(at))));
+    }
+    found
 }
 
 /// The same for a pass that only changes sizes.
@@ -228,7 +257,7 @@ fn allowed(
     decision: &Decision,
     is_labelled: bool,
 ) -> i64 {
-    let Traffic { most, least, .. } = draft.traffic;
+    let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
     let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
     if wanted < most {
@@ -277,7 +306,7 @@ fn routes_go_first<'a>(
     weight: i64,
     can_route: bool,
 ) -> bool {
-    let Traffic { most, least, .. } = draft.traffic;
+    let (most, least) = draft.traffic.asked;
     if can_route || most != least || weight == most {
         return false;
     }
@@ -298,9 +327,10 @@ fn wake_when_steady(draft: &mut Draft<'_>, index: usize) {
 /// The header and mirror routes that the steps so far ask for, in the order of their precedence.
 // ARGO: the reference sets a route while its step is the current one and loses it whenever the canary has no pod for a
 // moment; here the routes follow from the steps in every pass (Q2, Q3).
-fn wanted_routes(draft: &Draft<'_>, spec: &Canary, decision: &Decision) -> Vec<ManagedRoute> {
+pub fn routes_of_steps(draft: &Draft<'_>, spec: &Canary) -> Vec<ManagedRoute> {
     let index = draft.observed.index().and_then(|index| usize::try_from(index).ok());
-    let (Some(index), true) = (index, decision.keeps_routes) else { return Vec::new() };
+    let is_under_way = !draft.is_fully_promoted() && !draft.is_aborted() && !draft.is_promoting_fully();
+    let (Some(index), true) = (index, is_under_way) else { return Vec::new() };
     let managed = spec.traffic_routing.as_ref().and_then(|routing| routing.managed_routes.as_ref());
     let mut routes: Vec<ManagedRoute> = Vec::new();
     for step in spec.steps.iter().take(index.saturating_add(1)) {
@@ -329,11 +359,6 @@ pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<S
         (None, Some(now), _) if now == weight => None,
         _ => Some(format!("weight {weight} to be safe")),
     }
-}
-
-/// Whether a step is one that asks for a header or mirror route.
-pub fn is_route_step(kind: &StepKind) -> bool {
-    matches!(kind, StepKind::SetHeaderRoute | StepKind::SetMirrorRoute)
 }
 
 /// What routers that can tell say about the weight; a change under way is not confirmed.

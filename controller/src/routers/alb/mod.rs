@@ -6,9 +6,13 @@
 mod action;
 mod bookkeeping;
 mod clean_up;
+mod elb;
 mod headers;
+pub mod registration;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+mod xml;
 
 use serde_json::Value;
 use tidegate_api::object::{Key, Kind, Object};

@@ -253,7 +253,10 @@ fn errors_name_what_is_missing() {
         trouble(&stage(json!({}), &[], &[]))
             .starts_with("No routes configured. At least one of 'httpRoutes'")
     );
-    assert_eq!(trouble(&stage(json!({"httpRoute": "shop"}), &[], &[])), "HTTPRoute \"shop\" not found");
+    assert_eq!(
+        trouble(&stage(json!({"httpRoute": "shop"}), &[], &[])),
+        "httproutes.gateway.networking.k8s.io \"shop\" not found"
+    );
     let lacks = one(json!([{"backendRefs": [{"name": "stable"}]}]));
     assert_eq!(trouble(&lacks), "backendRef was not found in httpRoute (HTTPRoute prod/shop: spec.rules)");
     let twice = header(

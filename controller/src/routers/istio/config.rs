@@ -100,7 +100,7 @@ pub(super) fn parse_name(reference: &str) -> (&str, Option<&str>) {
 }
 
 /// Each text once, in order.
-pub(super) fn sorted<'t>(mut texts: Vec<&'t str>) -> Vec<&'t str> {
+pub(super) fn sorted(mut texts: Vec<&str>) -> Vec<&str> {
     texts.sort_unstable();
     texts.dedup();
     texts

@@ -317,7 +317,7 @@ fn vector_92_a_missing_destination_rule_is_told() {
     let mut stage = by_subset(json!({}), json!([]), json!([]));
     stage.objects.retain(|key, _| key.kind.name() != "DestinationRule");
     let trouble = stage.view(|router, view| router.label(view, &split(0))).unwrap_err();
-    assert_eq!(trouble.to_string(), "DestinationRule \"dr\" not found");
+    assert_eq!(trouble.to_string(), "destinationrules.networking.istio.io \"dr\" not found");
     assert!(trouble.is_missing);
     assert_eq!(
         trouble.event,
