@@ -158,6 +158,7 @@ fn endpoints<'a>(world: &'a World, backend: &Backend) -> Vec<Endpoint<'a>> {
         world.get(&key)
     });
     match backend {
+        Backend::Lost(..) => Vec::new(),
         Backend::Subset(_, labels) => pods
             .flatten()
             .filter(|pod| labels.iter().all(|(key, value)| pod.meta.labels.get(key) == Some(value)))

@@ -83,6 +83,6 @@ fn backend(destination: &Value, namespace: &Text, rules: &[&Arc<Object>]) -> Bac
         Some(found) => {
             Backend::Subset(service, Strings::from_value(&found["labels"], "labels").unwrap_or_default())
         }
-        None => Backend::Nothing(format!("{host} has no subset {subset}").into()),
+        None => Backend::Lost(service, format!("{host} has no subset {subset}").into()),
     }
 }

@@ -12,6 +12,7 @@ pub mod alb;
 pub mod ambassador;
 pub mod apisix;
 pub mod applied;
+pub mod claims;
 pub mod flow;
 pub mod gateway;
 pub mod istio;
@@ -74,6 +75,8 @@ pub enum Backend {
     Service(Key),
     /// Those endpoints of a Service that carry these labels.
     Subset(Key, Strings),
+    /// Nowhere, and why; with the Service that was meant.
+    Lost(Key, Text),
     /// Nowhere, and why.
     Nothing(Text),
 }
@@ -82,7 +85,7 @@ impl Backend {
     /// The Service behind which the endpoints are.
     pub fn service(&self) -> Option<&Key> {
         match self {
-            Backend::Service(key) | Backend::Subset(key, _) => Some(key),
+            Backend::Service(key) | Backend::Subset(key, _) | Backend::Lost(key, _) => Some(key),
             Backend::Nothing(_) => None,
         }
     }
@@ -140,7 +143,9 @@ impl Entry {
 fn weighted(rule: Rule, destinations: Vec<(Backend, i64)>) -> Vec<Entry> {
     let of: i64 = destinations.iter().map(|(_, weight)| (*weight).max(0)).sum();
     if of == 0 && !destinations.is_empty() {
-        let backend = Backend::Nothing("all weights are 0".into());
+        let meant = destinations.iter().find_map(|(backend, _)| backend.service());
+        let why = Text::from("all weights are 0");
+        let backend = meant.map_or(Backend::Nothing(why.clone()), |key| Backend::Lost(key.clone(), why));
         return vec![Entry { backend, parts: 1, of: 1, rule }];
     }
     let entry = |(backend, weight): (Backend, i64)| Entry { backend, parts: weight.max(0), of, rule };

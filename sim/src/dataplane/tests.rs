@@ -23,7 +23,7 @@ fn shown(documents: &[Value]) -> Vec<String> {
             let backend = |backend: &Backend| match backend {
                 Backend::Service(key) => key.name.to_string(),
                 Backend::Subset(key, labels) => format!("{}{}", key.name, labels.to_value()),
-                Backend::Nothing(why) => format!("({why})"),
+                Backend::Lost(_, why) | Backend::Nothing(why) => format!("({why})"),
             };
             let entry = |entry: &Entry| {
                 let rule = match entry.rule {

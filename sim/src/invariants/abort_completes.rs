@@ -3,8 +3,10 @@
 use tidegate_api::object::{Key, Kind};
 use tidegate_controller::rollout::services::selected_hash;
 
+use super::routed::canary;
 use super::view::View;
 use super::{Invariant, Violation};
+use crate::dataplane::claims::most;
 use crate::world::World;
 
 /// The invariant. Where the stable version cannot carry the users, they stay as long as nothing better is there.
@@ -30,6 +32,9 @@ impl Invariant for AbortCompletes {
                     Key::new(Kind::Service, rollout.meta.namespace.clone(), &*blue_green.active_service);
                 let serves = world.get(&active).is_some_and(|s| selected_hash(s) == status.stable_hash());
                 !serves || (new > 0 && blue_green.abort_scale_down_delay_seconds != Some(0))
+            } else if let Some(canary) = canary(rollout) {
+                let claims = most(world, rollout, None);
+                claims.any(status.current()) || (new > 0 && canary.abort_scale_down_delay_seconds != Some(0))
             } else {
                 new > 0
             };

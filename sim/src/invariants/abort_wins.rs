@@ -1,5 +1,6 @@
 //! S15: an abort stands until somebody retries or changes the template, and meanwhile nothing goes forward.
 
+use super::routed::{Led, percent};
 use super::view::{View, Views, owner};
 use super::{Invariant, Violation, rewritten};
 use crate::world::{Happened, World, Writer};
@@ -14,6 +15,14 @@ impl Invariant for AbortWins {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
+        for led in Led::of(world, what) {
+            let (before, now) = led.of_new();
+            if now > before && is_aborted(&led.truth) && known.of(led.call).all(is_aborted) {
+                let name = &led.object.meta.name;
+                let message = format!("{name} leads {} to a version that is aborted", percent(now));
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
         if let Some((before, after, _)) = rewritten(what) {
             let (old, new) = (&before.status, &after.status);
             let excused = (old.promote_full == Some(true) && old.aborted_at.is_some())
@@ -64,4 +73,16 @@ impl Invariant for AbortWins {
         }
         Ok(())
     }
+}
+
+/// Whether an update is aborted by this view, and nothing excuses that it goes on.
+fn is_aborted(view: &View) -> bool {
+    let Some(body) = view.rollout.rollout() else { return false };
+    let status = &body.status;
+    status.is_aborted()
+        && status.current() != status.stable_hash()
+        && !status.stable_hash().is_empty()
+        && !(status.promote_full == Some(true) && status.aborted_at.is_some())
+        && body.spec.spec().rollback_window <= 0
+        && status.observed_generation.as_deref() == Some(&*view.rollout.meta.generation.to_string())
 }

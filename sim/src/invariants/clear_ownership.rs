@@ -1,13 +1,15 @@
-//! S28: a Service or ReplicaSet is managed by one Rollout.
+//! S28: a Service, route or ReplicaSet is managed by one Rollout.
 
-use tidegate_api::object::{Key, Kind};
+use tidegate_api::object::{Key, Kind, Object, Text};
 use tidegate_controller::cache::named_services;
 use tidegate_controller::names::MANAGED_BY;
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
+use super::routed::canary;
 use super::view::Views;
 use super::{Invariant, Violation};
+use crate::dataplane::claims::rollouts_of;
 use crate::world::{Happened, World, Writer};
 
 /// The invariant.
@@ -27,6 +29,23 @@ impl Invariant for ClearOwnership {
             let controllers = after.meta.owners.iter().filter(|owner| owner.controller).count();
             if controllers > 1 {
                 let message = format!("ReplicaSet {} has {controllers} controllers", after.meta.name);
+                return Err(Violation::new(self.name(), world, message));
+            }
+            return Ok(());
+        }
+        if matches!(after.kind, Kind::Other { .. }) {
+            let manager = |object: &Object| object.meta.annotations.get(MANAGED_BY).cloned();
+            let (old, new) = (manager(before), manager(after));
+            let names_it = |name: &Text| {
+                let key = Key::new(Kind::Rollout, after.meta.namespace.clone(), name.clone());
+                let is_led = rollouts_of(world, after).contains(&key);
+                is_led && world.get(&key).is_some_and(|rollout| canary(rollout).is_some())
+            };
+            if let (Some(old), Some(new)) = (&old, &new)
+                && old != new
+                && names_it(old)
+            {
+                let message = format!("{} {} of {old} is given to {new}", after.kind.name(), after.meta.name);
                 return Err(Violation::new(self.name(), world, message));
             }
             return Ok(());

@@ -7,6 +7,7 @@
 mod abort_completes;
 mod abort_of_nothing_is_nothing;
 mod abort_wins;
+mod bad_stable_does_not_block;
 mod budgets;
 mod capacity_before_traffic;
 mod clear_ownership;
@@ -24,6 +25,7 @@ mod one_budget;
 mod pauses_are_kept;
 mod promotion_gate;
 mod quiet_when_done;
+mod routed;
 mod scale_at_any_time;
 mod scaler_reads_the_truth;
 mod services_have_pods;
@@ -111,6 +113,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(migration::Migration),
         Box::new(abort_completes::AbortCompletes),
         Box::new(superseded_goes::SupersededGoes),
+        Box::new(bad_stable_does_not_block::BadStableDoesNotBlock),
         Box::new(scale_at_any_time::ScaleAtAnyTime),
         Box::new(history_is_bounded::HistoryIsBounded),
         Box::<commands_work::CommandsWork>::default(),

@@ -1,11 +1,13 @@
-//! S8: nothing that a Service selects is taken away.
+//! S8: nothing that a Service selects or a route leads to is taken away.
 
 use tidegate_api::object::{Key, Kind};
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
+use super::routed::{canary, percent};
 use super::view::{View, Views, owner, service_names};
 use super::{Invariant, Violation};
+use crate::dataplane::claims::most;
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. With no pods wished there is nothing to protect.
@@ -30,6 +32,14 @@ impl Invariant for NoDestruction {
         let serves = truth.sets.iter().any(|seen| seen.set.name() == set.name() && seen.available > 0);
         if truth.n() == 0 || known.of(*call).any(|view| view.n() == 0) || (size.is_some() && !serves) {
             return Ok(());
+        }
+        if canary(&truth.rollout).is_some() {
+            let claims = most(world, &truth.rollout, None);
+            if claims.any(set.hash()) {
+                let share = percent(claims.share(set.hash()));
+                let message = format!("{} goes while routes lead {share} to it", set.name());
+                return Err(Violation::new(self.name(), world, message));
+            }
         }
         for name in service_names(&truth.rollout) {
             let key = Key::new(Kind::Service, before.meta.namespace.clone(), name);

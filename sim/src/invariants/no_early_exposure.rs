@@ -1,10 +1,11 @@
-//! S10: the new version has no more pods than its step allows, and a superseded one gets none.
+//! S10: the new version has no more users than its step allows, and a superseded one gets none.
 
+use super::routed::{Led, allowed, percent};
 use super::view::{View, Views, owner};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant, for canaries without routers, where pods are traffic. In blue-green nobody reaches the preview, and
+/// The invariant, for shares of routes, and for canaries without routers, where pods are traffic. In blue-green nobody reaches the preview, and
 /// S2 and S13 guard the switch.
 pub struct NoEarlyExposure;
 
@@ -14,6 +15,16 @@ impl Invariant for NoEarlyExposure {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
+        for led in Led::of(world, what) {
+            let (before, now) = led.of_new();
+            let exposed = |view: &View| allowed(view).is_some_and(|most| now > most);
+            if now > before && exposed(&led.truth) && known.of(led.call).all(exposed) {
+                let name = &led.object.meta.name;
+                let message =
+                    format!("{name} leads {} to the new version, more than its step allows", percent(now));
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
         let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), call } =
             what
         else {
@@ -41,7 +52,7 @@ impl Invariant for NoEarlyExposure {
 fn most(view: &View, name: &str) -> Option<i64> {
     let body = view.rollout.rollout()?;
     let (spec, status) = (body.spec.spec(), &body.status);
-    let canary = spec.canary()?;
+    let canary = spec.canary().filter(|canary| canary.traffic_routing.is_none())?;
     let hash = view.sets.iter().find(|seen| seen.set.name() == name)?.set.hash();
     let free = status.promote_full == Some(true)
         || status.stable_hash().is_empty()

@@ -4,6 +4,7 @@ use tidegate_api::object::{Key, Kind};
 use tidegate_controller::rollout::scale::{Limits, approximate};
 use tidegate_controller::rollout::services::selected_hash;
 
+use super::routed::{has_size_of_its_own, need};
 use super::view::View;
 use super::{Invariant, Violation};
 use crate::world::World;
@@ -54,6 +55,15 @@ fn wrong(world: &World, truth: &View) -> Option<String> {
             let index = usize::try_from(status.index().unwrap_or(0)).ok()?;
             let begun = canary.steps.get(..=index)?;
             let weight = begun.iter().rev().find_map(|step| step.weight).unwrap_or(0);
+            if let Some(routing) = &canary.traffic_routing {
+                let share =
+                    crate::dataplane::flow::part(crate::dataplane::flow::WHOLE, weight, routing.whole());
+                let needed = need(n, share, false);
+                let short = (new < needed && !has_size_of_its_own(truth))
+                    || (stable != n && !canary.dynamic_stable_scale);
+                return short
+                    .then(|| format!("{new} new and {stable} stable pods at weight {weight} of {n}"));
+            }
             let goal = approximate(n, weight, 100, Limits::of_canary(canary, n).surge);
             (new != goal.canary || stable != goal.stable)
                 .then(|| format!("{new} new and {stable} stable pods at weight {weight} of {n}"))

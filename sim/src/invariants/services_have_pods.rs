@@ -1,8 +1,9 @@
-//! S1: no Service that users reach is pointed at nothing.
+//! S1: no Service or route that users reach is pointed at nothing.
 
 use tidegate_api::object::Kind;
 use tidegate_controller::rollout::services::selected_hash;
 
+use super::routed::{Led, canary, percent};
 use super::view::{View, Views, rollout_of};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
@@ -16,6 +17,18 @@ impl Invariant for ServicesHavePods {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, known: &Views) -> Result<(), Violation> {
+        for led in Led::of(world, what) {
+            for (hash, share) in led.raised() {
+                let empty =
+                    |view: &View| view.n() > 0 && view.of_hash(hash).is_none_or(|seen| seen.available == 0);
+                if empty(&led.truth) && known.of(led.call).all(empty) {
+                    let name = &led.object.meta.name;
+                    let message =
+                        format!("{name} leads {} to {hash}, which has no available pod", percent(share));
+                    return Err(Violation::new(self.name(), world, message));
+                }
+            }
+        }
         let Happened::Stored { by: Writer::Controller, before, after: Some(after), call } = what else {
             return Ok(());
         };
@@ -30,6 +43,10 @@ impl Invariant for ServicesHavePods {
         let Some(key) = rollout_of(world, &after.key()) else { return Ok(()) };
         let empty = |view: &View| view.n() > 0 && view.of_hash(hash).is_none_or(|seen| seen.available == 0);
         let Some(truth) = View::of_truth(world, &key) else { return Ok(()) };
+        // Where routers lead, what a Service selects matters as soon as something leads to it.
+        if canary(&truth.rollout).is_some() {
+            return Ok(());
+        }
         if empty(&truth) && known.of(*call).all(empty) {
             let message =
                 format!("Service {} is pointed at {hash}, which has no available pod", after.meta.name);

@@ -1,10 +1,13 @@
 //! S12: within one epoch the step index never falls, and rises one by one.
 
+use super::routed::{canary, percent};
 use super::view::Views;
 use super::{Invariant, Violation, is_another_epoch, rewritten};
+use crate::dataplane::claims::accepted;
+use crate::dataplane::flow::{WHOLE, part};
 use crate::world::{Happened, World};
 
-/// The invariant.
+/// The invariant. A step to a weight is done when the routes ask for it.
 pub struct StepDiscipline;
 
 impl Invariant for StepDiscipline {
@@ -13,7 +16,7 @@ impl Invariant for StepDiscipline {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
-        let Some((before, after, _)) = rewritten(what) else { return Ok(()) };
+        let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
         let count = after.spec.spec().canary().map_or(0, |canary| canary.steps.len());
         let end = i64::try_from(count).unwrap_or(i64::MAX);
         let begins = before.status.current() != after.status.current() && !before.status.current().is_empty();
@@ -29,6 +32,27 @@ impl Invariant for StepDiscipline {
         let full = before.status.promote_full == Some(true)
             || spec.rollback_window > 0
             || after.status.stable_hash() == after.status.current();
+        if to == from + 1
+            && !full
+            && let Some(weight) = usize::try_from(from).ok().and_then(|at| {
+                let canary = canary(object)?;
+                let step = canary.steps.get(at)?.weight?;
+                let whole = canary.traffic_routing.as_ref().map_or(100, |routing| routing.whole());
+                Some(part(WHOLE, step, whole))
+            })
+            && spec.wished() > 0
+        {
+            // Percentages are rounded down.
+            let there = accepted(world, object, None).share(after.status.current());
+            if there + WHOLE / 100 <= weight {
+                let message = format!(
+                    "the step to {} is done while routes lead {} to the new version",
+                    percent(weight),
+                    percent(there)
+                );
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
         if to < from || (to > from + 1 && !full) {
             return Err(Violation::new(
                 self.name(),

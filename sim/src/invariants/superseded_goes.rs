@@ -2,8 +2,10 @@
 
 use tidegate_api::object::Kind;
 
+use super::routed::{canary, percent};
 use super::view::View;
 use super::{Invariant, Violation};
+use crate::dataplane::claims::most;
 use crate::world::World;
 
 /// The invariant. A Rollout that the user paused, or whose new pods do not come, may still need its old ones.
@@ -26,6 +28,14 @@ impl Invariant for SupersededGoes {
             // A version that was superseded right after its switch still serves until the next switch.
             let kept = [status.current(), status.stable_hash(), status.active()];
             let other = |hash: &str| !kept.contains(&hash);
+            if canary(rollout).is_some() {
+                let claims = most(world, rollout, None);
+                let mut claimed = claims.shares.iter().filter(|(hash, share)| **share > 0 && other(hash));
+                if let Some((hash, share)) = claimed.next() {
+                    let message = format!("{hash} was superseded and keeps {} of the users", percent(*share));
+                    return Err(Violation::new(self.name(), world, message));
+                }
+            }
             if let Some(seen) = truth.sets.iter().find(|seen| seen.set.wished() > 0 && other(seen.set.hash()))
             {
                 let message = format!("{} keeps {} pods", seen.set.name(), seen.set.wished());

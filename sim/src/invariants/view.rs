@@ -8,6 +8,7 @@ use tidegate_controller::plan::Verb;
 use tidegate_controller::rollout::set::Set;
 use tidegate_controller::seams::{ApiCall, CallId};
 
+use crate::dataplane::claims::rollouts_of;
 use crate::world::{Happened, World};
 
 /// One ReplicaSet and its available pods.
@@ -152,6 +153,10 @@ pub fn rollout_of(world: &World, key: &Key) -> Option<Key> {
             let names = |object: &&Arc<Object>| service_names(object).contains(&&*key.name);
             world.store().in_namespace(&Kind::Rollout, &key.namespace).find(names).map(|object| object.key())
         }
+        Kind::Other { .. } => {
+            let object = world.get(key)?;
+            owner(object).or_else(|| rollouts_of(world, object).into_iter().next())
+        }
         _ => None,
     }
 }
@@ -170,6 +175,8 @@ pub fn service_names(rollout: &Object) -> Vec<&str> {
     let names = [
         canary.map(|canary| &*canary.stable_service),
         canary.map(|canary| &*canary.canary_service),
+        canary.and_then(|canary| canary.ping_pong.as_ref()).map(|pair| &*pair.ping),
+        canary.and_then(|canary| canary.ping_pong.as_ref()).map(|pair| &*pair.pong),
         blue_green.map(|blue_green| &*blue_green.active_service),
     ];
     names.into_iter().flatten().filter(|name| !name.is_empty()).collect()
