@@ -4,12 +4,13 @@
 //! steps an enum. It is made once per specification by [`crate::validate::check`], together with everything that is
 //! wrong with it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 use crate::analysis::RolloutAnalysis;
-use crate::object::{Selector, Strings, Template, Text};
+use crate::object::{Selector, Strings, Template, Text, Verbatim};
 use crate::problem::Problem;
 use crate::time::Stamp;
 use crate::traffic::{CanaryScale, PingPong, TrafficRouting};
@@ -17,7 +18,8 @@ use crate::traffic::{CanaryScale, PingPong, TrafficRouting};
 /// A specification, verbatim; what it means is worked out once, on demand.
 #[derive(Debug)]
 pub struct SpecDocument {
-    raw: Value,
+    raw: Verbatim,
+    is_packed: bool,
     checked: OnceLock<Checked>,
 }
 
@@ -40,17 +42,35 @@ impl PartialEq for SpecDocument {
 impl SpecDocument {
     /// A document that nobody has looked at yet.
     pub fn new(raw: Value) -> SpecDocument {
-        SpecDocument { raw, checked: OnceLock::new() }
+        SpecDocument { raw: Verbatim::new(raw), is_packed: false, checked: OnceLock::new() }
+    }
+
+    /// The same of its text, which is kept as such.
+    pub fn packed(text: impl Into<Arc<str>>) -> SpecDocument {
+        SpecDocument { raw: Verbatim::from_text(text), is_packed: true, checked: OnceLock::new() }
     }
 
     /// As the user wrote it.
-    pub fn raw(&self) -> &Value {
-        &self.raw
+    pub fn raw(&self) -> Cow<'_, Value> {
+        self.raw.value()
+    }
+
+    /// Whether it is null, or absent.
+    pub fn is_null(&self) -> bool {
+        self.raw.is_null()
     }
 
     /// What it means and what is wrong with it.
     pub fn checked(&self) -> &Checked {
-        self.checked.get_or_init(|| crate::validate::check(&self.raw))
+        self.checked.get_or_init(|| {
+            let mut checked = crate::validate::check(&self.raw());
+            if self.is_packed
+                && let Some(template) = &mut checked.spec.template
+            {
+                template.spec = template.spec.packed();
+            }
+            checked
+        })
     }
 
     /// What it means.
@@ -136,8 +156,6 @@ pub struct Canary {
     pub stable_service: Text,
     /// `steps`.
     pub steps: Vec<Step>,
-    /// `steps` as written, for the hash and for clients; null when absent.
-    pub steps_raw: Arc<Value>,
     /// Hash of the steps, as `status.currentStepHash` carries it.
     pub steps_hash: Text,
     /// `maxSurge`.

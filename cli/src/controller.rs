@@ -13,6 +13,9 @@ use tidegate_api::duration::GoDuration;
 use tidegate_api::time::Span;
 use tidegate_controller::lease::Timing;
 use tidegate_live::admin;
+use tidegate_live::outside;
+use tidegate_live::outside::addresses::Allowed;
+use tidegate_live::outside::aws::AwsSettings;
 use tidegate_live::process::{self, Election, Options};
 use tidegate_live::telemetry::{self, Format};
 
@@ -40,6 +43,9 @@ pub struct Controller {
     /// Requests under way at the same time. There are no threads: passes wait for requests, not for each other
     #[arg(long, default_value_t = 10, value_name = "N", allow_negative_numbers = true)]
     rollout_threads: i64,
+    /// Addresses, networks or `all`: what metrics may be asked of although it is loopback, link-local or the metadata of a cloud
+    #[arg(long, default_value = "", value_name = "NETWORKS", hide_default_value = true)]
+    allow_metric_addresses: String,
     /// Run only these controllers. The reference knows `analysis`; AnalysisRuns are not built yet, so that is an error
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     controllers: Vec<String>,
@@ -263,6 +269,20 @@ impl Controller {
             health_port: self.health_port,
             metrics_port: self.metrics_port,
             profile_address: self.profile_address()?,
+            outside: outside::Settings {
+                allowed: Allowed::parse(&self.allow_metric_addresses)
+                    .map_err(|why| format!("--allow-metric-addresses: {why}"))?,
+                aws: AwsSettings::read(&|name| surroundings.variable(name)),
+            },
+            job_namespace: surroundings
+                .variable("ARGO_ROLLOUTS_ANALYSIS_JOB_NAMESPACE")
+                .filter(|name| !name.is_empty())
+                .map(|name| name.as_str().into()),
+            surroundings: tidegate_controller::providers::Surroundings::read(
+                &surroundings.namespace,
+                env!("CARGO_PKG_VERSION"),
+                &|name| surroundings.variable(name),
+            ),
             routers: self.routing.settings()?,
         })
     }

@@ -31,12 +31,12 @@ impl Agenda {
         self.due.insert(key, at);
     }
 
-    /// Takes the key that has waited longest, with the time it was due, and holds it back until [`Agenda::release`].
-    pub fn take(&mut self, now: Time) -> Option<(Key, Time)> {
-        if self.next()? > now {
-            return None;
-        }
-        let (at, key) = self.order.pop_first()?;
+    /// Takes the key that has waited longest of those that may be taken now, with the time it was due, and holds it back
+    /// until [`Agenda::release`].
+    pub fn take(&mut self, now: Time, may_be_taken: impl Fn(&Key) -> bool) -> Option<(Key, Time)> {
+        let due = self.order.iter().take_while(|(at, _)| *at <= now);
+        let (at, key) = due.into_iter().find(|(_, key)| may_be_taken(key))?.clone();
+        self.order.remove(&(at, key.clone()));
         self.due.remove(&key);
         self.held.insert(key.clone());
         Some((key, at))
@@ -79,22 +79,22 @@ mod tests {
         agenda.add(key("z"), Time(1));
         agenda.add(key("a"), Time(2));
         agenda.add(key("a"), Time(9));
-        assert_eq!(agenda.take(Time(0)), None);
-        assert_eq!(agenda.take(Time(5)), Some((key("z"), Time(1))));
-        assert_eq!(agenda.take(Time(5)), Some((key("a"), Time(2))));
-        assert_eq!(agenda.take(Time(99)), None, "the later wish was for the same look");
+        assert_eq!(agenda.take(Time(0), |_| true), None);
+        assert_eq!(agenda.take(Time(5), |_| true), Some((key("z"), Time(1))));
+        assert_eq!(agenda.take(Time(5), |_| true), Some((key("a"), Time(2))));
+        assert_eq!(agenda.take(Time(99), |_| true), None, "the later wish was for the same look");
     }
 
     #[test]
     fn what_is_looked_at_waits_for_its_end() {
         let mut agenda = Agenda::default();
         agenda.add(key("a"), Time(1));
-        assert!(agenda.take(Time(1)).is_some());
+        assert!(agenda.take(Time(1), |_| true).is_some());
         agenda.add(key("a"), Time(2));
-        assert_eq!((agenda.take(Time(5)), agenda.next()), (None, None));
+        assert_eq!((agenda.take(Time(5), |_| true), agenda.next()), (None, None));
         assert_eq!(agenda.waiting(Time(5)).count(), 1);
         agenda.release(&key("a"));
-        assert_eq!(agenda.take(Time(5)), Some((key("a"), Time(2))));
+        assert_eq!(agenda.take(Time(5), |_| true), Some((key("a"), Time(2))));
     }
 
     proptest! {
@@ -104,7 +104,7 @@ mod tests {
             for (act, name, at) in acts {
                 let key = key(&name.to_string());
                 match act {
-                    0 => drop(agenda.take(Time(at))),
+                    0 => drop(agenda.take(Time(at), |_| true)),
                     1 => agenda.release(&key),
                     _ => agenda.add(key, Time(at)),
                 }

@@ -301,14 +301,15 @@ impl Cache {
 fn shared(new: Arc<Object>, held: &Object) -> Arc<Object> {
     let body = match (&new.body, &held.body) {
         (Body::Rollout(body), Body::Rollout(known))
-            if !Arc::ptr_eq(&body.spec, &known.spec) && body.spec.raw() == known.spec.raw() =>
+            if !Arc::ptr_eq(&body.spec, &known.spec) && body.spec == known.spec =>
         {
             let mut body = body.clone();
             body.spec = known.spec.clone();
             Body::Rollout(body)
         }
         (Body::ReplicaSet(body), Body::ReplicaSet(known))
-            if !Arc::ptr_eq(&body.template.spec, &known.template.spec) && body.template == known.template =>
+            if !body.template.spec.is_shared_with(&known.template.spec)
+                && body.template == known.template =>
         {
             let mut body = body.clone();
             body.template = known.template.clone();

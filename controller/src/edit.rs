@@ -70,7 +70,8 @@ impl Edit {
             Edit::Owners(owners) => object.meta.owners.clone_from(owners),
             Edit::Replicas(n) => match &mut object.body {
                 Body::Rollout(body) => {
-                    *body = body.with_spec(with_field(body.spec.raw(), &["replicas"], Some(Value::from(*n))));
+                    *body =
+                        body.with_spec(with_field(&body.spec.raw(), &["replicas"], Some(Value::from(*n))));
                 }
                 Body::ReplicaSet(body) => body.replicas = Some(*n),
                 Body::Deployment(body) => body.replicas = Some(*n),
@@ -87,7 +88,7 @@ impl Edit {
             Edit::TemplateDocument(document) => match &mut object.body {
                 Body::Rollout(body) => {
                     *body = body.with_spec(with_field(
-                        body.spec.raw(),
+                        &body.spec.raw(),
                         &["template"],
                         Some((**document).clone()),
                     ));
@@ -106,14 +107,14 @@ impl Edit {
             Edit::Paused(paused) => match &mut object.body {
                 Body::Rollout(body) => {
                     *body =
-                        body.with_spec(with_field(body.spec.raw(), &["paused"], Some(Value::Bool(*paused))));
+                        body.with_spec(with_field(&body.spec.raw(), &["paused"], Some(Value::Bool(*paused))));
                 }
                 _ => return Err(misfit("spec.paused")),
             },
             Edit::RestartAt(at) => match &mut object.body {
                 Body::Rollout(body) => {
                     *body = body.with_spec(with_field(
-                        body.spec.raw(),
+                        &body.spec.raw(),
                         &["restartAt"],
                         Some(Value::from(at.to_string())),
                     ));
@@ -138,7 +139,7 @@ impl Edit {
             },
             Edit::Terminate => match &mut object.body {
                 Body::AnalysisRun(body) => {
-                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    let spec = with_field(&body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
                     *body = body.with_spec(spec);
                 }
                 _ => return Err(misfit("spec.terminate")),

@@ -15,6 +15,7 @@ use crate::analysis::measure::Exchange;
 use crate::analysis::secrets::SecretData;
 use crate::analysis::{self, RunWorld};
 use crate::cache::{Cache, named_services, named_templates, references};
+use crate::lanes::Lanes;
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::providers::Surroundings;
 use crate::rollout;
@@ -59,8 +60,7 @@ pub struct Settings {
     pub surroundings: Arc<Surroundings>,
     /// How routers are set up.
     pub routers: Arc<routers::Settings>,
-    /// So many passes may have a call under way; any number without. What waits is decided later, on fresher knowledge,
-    /// and what happens to it meanwhile costs no pass of its own.
+    /// So many passes may have a call under way, held up ones apart; any number without. See [`crate::lanes`].
     pub passes_at_once: Option<usize>,
 }
 
@@ -75,6 +75,7 @@ pub struct Manager {
     /// Kinds among them that the API server does not serve, as far as is known.
     unserved: BTreeSet<Kind>,
     agenda: Agenda,
+    lanes: Lanes,
     passes: BTreeMap<Key, Pass>,
     calls: BTreeMap<CallId, Key>,
     next_call: u64,
@@ -125,6 +126,7 @@ impl Manager {
     /// A manager that knows nothing yet.
     pub fn new(settings: Settings) -> Manager {
         Manager {
+            lanes: Lanes::new(settings.passes_at_once),
             cache: Cache::new(settings.routers.clone()),
             settings,
             unserved: BTreeSet::new(),
@@ -198,7 +200,7 @@ impl Manager {
         self.start_due_passes(seams);
         let oldest = self.calls.first_key_value().map_or(self.next_call, |(call, _)| call.0);
         self.cache.forget_graves(oldest);
-        if let Some(next) = self.next_alarm() {
+        if let Some(next) = self.next_alarm(seams.now()) {
             seams.wake_at(next);
         }
     }
@@ -217,30 +219,23 @@ impl Manager {
         self.listed.insert(kind);
     }
 
-    fn next_alarm(&self) -> Option<Time> {
-        if !self.is_everything_listed() || self.is_busy() {
-            // Keys that are due wait for the lists or for the end of a pass, not for time: an alarm for them would ring
-            // for ever.
+    fn next_alarm(&self, now: Time) -> Option<Time> {
+        if !self.is_everything_listed() {
+            // Keys that are due wait for the lists, not for time: an alarm for them would ring for ever.
             return None;
         }
-        self.agenda.next()
-    }
-
-    /// Whether no further pass may begin now. Who waits for somebody else's reply is in nobody's way.
-    fn is_busy(&self) -> bool {
-        let hears = |pass: &&Pass| matches!(pass.stage, Stage::Hearing { .. });
-        let busy = || self.passes.len() - self.passes.values().filter(hears).count();
-        self.settings
-            .passes_at_once
-            .is_some_and(|most| self.passes.len() >= most.max(1) && busy() >= most.max(1))
+        let due = self.agenda.next()?;
+        if self.lanes.room(now).is_for_all() {
+            return Some(due);
+        }
+        // Who is due has perhaps no lane: the end of a pass brings one, or that a call has taken too long.
+        self.lanes.next(now).map(|free| if due > now { due.min(free) } else { free })
     }
 
     fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
         let key = object.key();
         let known = self.cache.get(&key).is_some_and(|held| held.meta.uid == object.meta.uid);
-        if !self.learn(&object, seams.now()) {
-            return;
-        }
+        let Some(object) = self.learn(object, seams.now()) else { return };
         self.ask_for_kinds(&object, seams);
         if key.kind == Kind::Rollout && !known && self.is_ours(&object) {
             let message = format!("Rollout resource added to informer: {}/{}", key.namespace, key.name);
@@ -250,7 +245,11 @@ impl Manager {
 
     /// Has those kinds watched that this object refers to and nobody did before.
     fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
-        if !self.is_ours(rollout) {
+        let refers = matches!(
+            rollout.kind,
+            Kind::Rollout | Kind::AnalysisRun | Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate
+        );
+        if !refers || !self.is_ours(rollout) {
             return;
         }
         let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();
@@ -290,26 +289,29 @@ impl Manager {
         self.cache.get(key).is_some_and(refers)
     }
 
-    /// Takes a version of an object and queues what it concerns. Says whether it was news.
-    fn learn(&mut self, object: &Arc<Object>, now: Time) -> bool {
-        let before = self.cache.get(&object.key()).cloned();
-        if !self.cache.put(object.clone(), now) {
-            return false;
+    /// Takes a version of an object and queues what it concerns. If it was news, answers it as it is held: what it shares
+    /// with the version before is understood already.
+    fn learn(&mut self, object: Arc<Object>, now: Time) -> Option<Arc<Object>> {
+        let key = object.key();
+        let before = self.cache.get(&key).cloned();
+        if !self.cache.put(object, now) {
+            return None;
         }
+        let object = self.cache.get(&key).cloned()?;
         // What is no longer named must lose what was left there.
         let settings = self.settings.routers.clone();
         let named_before = before.iter().flat_map(|before| references(before, &settings));
-        let named_now = references(object, &settings);
+        let named_now = references(&object, &settings);
         for left in named_before.filter(|key| !key.name.is_empty() && !named_now.contains(key)) {
             self.agenda.add(left, now);
         }
-        self.touch(object, now);
+        self.touch(&object, now);
         // Measurements come and go; what a run says concerns its Rollout only when it says something else.
         let phase = |object: &Object| object.analysis_run().map(|run| run.status.phase().to_owned());
-        if before.is_none_or(|before| phase(&before) != phase(object)) {
-            self.touch_asker(object, now);
+        if before.is_none_or(|before| phase(&before) != phase(&object)) {
+            self.touch_asker(&object, now);
         }
-        true
+        Some(object)
     }
 
     /// Queues the Rollout that asks with this run.
@@ -437,9 +439,7 @@ impl Manager {
         if !self.is_everything_listed() {
             return;
         }
-        while !self.is_busy()
-            && let Some((key, due)) = self.agenda.take(seams.now())
-        {
+        while let Some((key, due)) = self.next_pass(seams.now()) {
             if self.waits_for_a_list(&key) {
                 // The list brings it back.
                 self.agenda.release(&key);
@@ -450,6 +450,13 @@ impl Manager {
             let facts = Facts { sabotage: self.settings.sabotage, unserved, ..Facts::default() };
             self.look(key, facts, seams);
         }
+    }
+
+    /// The key that has waited longest, of those for which there is a lane.
+    fn next_pass(&mut self, now: Time) -> Option<(Key, Time)> {
+        let room = self.lanes.room(now);
+        let Manager { agenda, lanes, .. } = self;
+        if room.is_none() { None } else { agenda.take(now, |key| room.has(lanes.is_slow(key))) }
     }
 
     /// One look at a key: decide, and start the first call that follows.
@@ -584,6 +591,7 @@ impl Manager {
     fn end(&mut self, key: &Key, failed: bool, wake: Wake, seams: &mut impl Seams) {
         let now = seams.now();
         self.passes.remove(key);
+        self.lanes.ended(key);
         self.agenda.release(key);
         seams.ended(key, failed);
         if failed {
@@ -604,12 +612,13 @@ impl Manager {
 
     fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
         let Some(key) = self.calls.remove(&call) else { return };
+        self.lanes.answered(&key, seams.now());
         // Whatever comes back is knowledge, also when the pass that asked is over.
         if let Answer::Done(Some(object)) = &answer
             && is_kept(&object.kind)
+            && let Some(object) = self.learn(object.clone(), seams.now())
         {
-            self.learn(object, seams.now());
-            self.ask_for_kinds(object, seams);
+            self.ask_for_kinds(&object, seams);
         }
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
@@ -723,6 +732,7 @@ impl Manager {
         let id = CallId(self.next_call);
         self.next_call += 1;
         self.calls.insert(id, key.clone());
+        self.lanes.called(key, seams.now());
         seams.start(id, call);
     }
 

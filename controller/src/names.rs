@@ -24,5 +24,9 @@ pub const NOT_COPIED: &[&str] = &[
     REVISION,
     REVISION_HISTORY,
     DESIRED_REPLICAS,
+    BOUNDED_SURGE,
     "notified.notifications.argoproj.io",
 ];
+/// Annotation of a Rollout with traffic routing: `"true"` keeps the pods of all versions within `replicas` plus
+/// `maxSurge`. tidegate's own; the reference ignores `maxSurge` there.
+pub const BOUNDED_SURGE: &str = "tidegate.io/bounded-surge";

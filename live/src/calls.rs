@@ -3,31 +3,30 @@
 //! Which request a write becomes is decided by the rights that installations in the field grant: services, ReplicaSets
 //! and our own kinds may be patched, Deployments only updated, pods only listed and updated (operations.md 2.3).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams,
-    Preconditions, PropagationPolicy,
+    Api, ApiResource, DeleteParams, DynamicObject, EvictParams, GetParams, ListParams, Patch, PatchParams,
+    PostParams, Preconditions, PropagationPolicy,
 };
-use kube::core::DynamicResourceScope;
+use kube::core::{DynamicResourceScope, Request};
 use kube::{Client, Error, Resource};
 use serde_json::{Value, json};
-use tidegate_api::object::{Key, Kind, Object};
+use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::Span;
 use tidegate_controller::edit::{self, Edit};
 use tidegate_controller::plan::{Guard, Verb};
 use tidegate_controller::seams::{Answer, ApiCall, ApiError};
-use tokio::sync::Semaphore;
 
 use crate::FIELD_MANAGER;
 use crate::bucket::Bucket;
 use crate::clock::WallClock;
 use crate::convert;
-use crate::document::{Document, POD, SERVICE, WHOLE};
+use crate::document::{Document, POD, ROLLOUT, SERVICE, SET, WHOLE};
 use crate::fence::Fence;
+use crate::outside::Carrier;
 
 /// Carries calls out. Cheap to clone.
 #[derive(Clone)]
@@ -36,18 +35,18 @@ pub struct Caller {
     pub client: Client,
     /// How fast calls may start.
     pub bucket: Bucket,
-    /// How many may be under way.
-    pub lanes: Rc<Semaphore>,
     /// Until when they may be under way.
     pub fence: Fence,
     /// What time it is.
     pub clock: WallClock,
+    /// Carries questions to everybody but the API server.
+    pub carrier: Carrier,
 }
 
 impl Caller {
-    /// Carries out one call that has an outcome.
+    /// Carries out one call that has an outcome. How many may be under way is the manager's to say: it knows who waits.
     pub async fn carry_out(&self, call: ApiCall) -> Answer {
-        let Ok(_lane) = self.lanes.acquire().await else { return Answer::Lost };
+        let is_eviction = matches!(call, ApiCall::Write { verb: Verb::Evict, .. });
         self.bucket.take().await;
         // Asked after the wait: what stood in the queue when the lease ended must not start.
         let Some(limit) = self.fence.allows(self.clock.now()) else {
@@ -58,7 +57,8 @@ impl Caller {
             Ok(Err(error)) => outcome(&error),
             Err(_) => Answer::Lost,
         };
-        if let Answer::Refused(ApiError::TooMany(_)) = &answer {
+        // A disruption budget that refuses an eviction says the same, and means this one pod.
+        if !is_eviction && let Answer::Refused(ApiError::TooMany(_)) = &answer {
             self.bucket.be_quiet_for(Span::millis(200));
         }
         answer
@@ -66,13 +66,11 @@ impl Caller {
 
     async fn request(&self, call: ApiCall) -> Result<Answer, Error> {
         match call {
-            ApiCall::Get(key) => Ok(done(&key.kind, self.api::<Document<WHOLE>>(&key).get(&key.name).await?)),
+            ApiCall::Get(key) => self.ask(&key, target(&key).get(&key.name, &GetParams::default())).await,
             ApiCall::Write { key, guard, verb } => match verb {
                 Verb::Create(object) => {
-                    let document = convert::to_send(&object).map_err(Error::SerdeError)?;
-                    let params =
-                        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                    Ok(done_whole(&key.kind, &self.api(&key).create(&params, &document).await?))
+                    let document = object.to_value().to_string().into_bytes();
+                    self.ask(&key, target(&key).create(&ours(), document)).await
                 }
                 Verb::Edit(edits) => self.edit(&key, &guard, &edits).await,
                 Verb::Delete => {
@@ -119,27 +117,15 @@ impl Caller {
         }
         let mut patch = edit::merge_patch(edits);
         guard_patch(&mut patch, guard);
-        let is_of_status = key.kind.has_status_subresource() && edits.iter().any(Edit::is_of_status);
-        match key.kind {
-            Kind::Service => self.patch::<SERVICE>(key, patch, is_of_status).await,
-            _ => self.patch::<WHOLE>(key, patch, is_of_status).await,
-        }
-    }
-
-    async fn patch<const PART: u8>(
-        &self,
-        key: &Key,
-        patch: Value,
-        is_of_status: bool,
-    ) -> Result<Answer, Error> {
-        let api: Api<Document<PART>> = self.api(key);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let stored = if is_of_status {
-            api.patch_status(&key.name, &params, &Patch::Merge(patch)).await?
+        let is_of_status = key.kind.has_status_subresource() && edits.iter().any(Edit::is_of_status);
+        let (target, patch) = (target(key), Patch::Merge(patch));
+        let request = if is_of_status {
+            target.patch_subresource("status", &key.name, &params, &patch)
         } else {
-            api.patch(&key.name, &params, &Patch::Merge(patch)).await?
+            target.patch(&key.name, &params, &patch)
         };
-        Ok(done(&key.kind, stored))
+        self.ask(key, request).await
     }
 
     /// Writes the whole object back with these edits, if it is still the one they were computed for.
@@ -170,8 +156,24 @@ impl Caller {
                 kind: key.kind.name().to_owned(),
             })
         });
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        Ok(done_whole(&key.kind, &self.api(key).replace(&key.name, &params, &document).await?))
+        let document = serde_json::to_vec(&document).map_err(Error::SerdeError)?;
+        self.ask(key, target(key).replace(&key.name, &ours(), document)).await
+    }
+
+    /// Sends a request that is answered with the object as it is stored.
+    async fn ask(
+        &self,
+        key: &Key,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Answer, Error> {
+        let reply = self.client.request_text(request.map_err(Error::BuildRequest)?).await?;
+        Ok(match key.kind {
+            Kind::Rollout => stored::<ROLLOUT>(&key.kind, &reply),
+            Kind::ReplicaSet | Kind::Deployment => stored::<SET>(&key.kind, &reply),
+            Kind::Pod => stored::<POD>(&key.kind, &reply),
+            Kind::Service => stored::<SERVICE>(&key.kind, &reply),
+            _ => stored::<WHOLE>(&key.kind, &reply),
+        })
     }
 
     fn api<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(&self, key: &Key) -> Api<K> {
@@ -184,24 +186,21 @@ impl Caller {
     }
 }
 
-/// It was stored; if the reply cannot be read, the watch will bring it or its reader will complain.
-fn done<const PART: u8>(kind: &Kind, document: Document<PART>) -> Answer {
-    let object: Option<Object> = document.into_object(kind).ok();
-    object.map_or(Answer::Lost, |object| Answer::Done(Some(Arc::new(object))))
+/// Where requests about an object go.
+fn target(key: &Key) -> Request {
+    let namespace = (!key.namespace.is_empty()).then_some(&*key.namespace);
+    Request::new(DynamicObject::url_path(&convert::resource(&key.kind), namespace))
 }
 
-/// The same for a document that was written whole: the cache is to hold no more of it than the watch would bring.
-fn done_whole(kind: &Kind, document: &DynamicObject) -> Answer {
-    fn part<const PART: u8>(kind: &Kind, document: &DynamicObject) -> Option<Answer> {
-        let read = serde_json::from_value::<Document<PART>>(serde_json::to_value(document).ok()?);
-        read.ok().map(|document| done(kind, document))
-    }
-    let answer = match kind {
-        Kind::Pod => part::<POD>(kind, document),
-        Kind::Service => part::<SERVICE>(kind, document),
-        _ => part::<WHOLE>(kind, document),
-    };
-    answer.unwrap_or(Answer::Lost)
+fn ours() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// It was done; if the reply cannot be read, the watch will bring the object or its reader will complain.
+fn stored<const PART: u8>(kind: &Kind, reply: &str) -> Answer {
+    let document: Option<Document<PART>> = serde_json::from_str(reply).ok();
+    let object = document.and_then(|document| document.into_object(kind).ok());
+    object.map_or(Answer::Lost, |object| Answer::Done(Some(Arc::new(object))))
 }
 
 fn guard_patch(patch: &mut Value, guard: &Guard) {

@@ -1,9 +1,7 @@
-//! From documents of the API server to objects of the brain, and back. What the cache holds is read by
-//! [`crate::document`].
+//! Where the API server serves which kind.
 
-use kube::api::{ApiResource, DynamicObject};
-use serde_json::{Map, Value};
-use tidegate_api::object::{Kind, NotAnObject, Object};
+use kube::api::ApiResource;
+use tidegate_api::object::Kind;
 
 /// Where the API serves a kind.
 pub fn resource(kind: &Kind) -> ApiResource {
@@ -16,25 +14,6 @@ pub fn resource(kind: &Kind) -> ApiResource {
         kind: kind.name().to_owned(),
         plural: kind.plural_or_guess().into_owned(),
     }
-}
-
-/// The whole object.
-pub fn whole(kind: &Kind, document: DynamicObject) -> Result<Object, NotAnObject> {
-    let metadata = serde_json::to_value(&document.metadata)
-        .map_err(|error| NotAnObject::Malformed(format!("metadata: {error}")))?;
-    let mut map = match document.data {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    };
-    map.insert("apiVersion".to_owned(), Value::from(kind.api_version()));
-    map.insert("kind".to_owned(), Value::from(kind.name()));
-    map.insert("metadata".to_owned(), metadata);
-    Object::from_value(Value::Object(map))
-}
-
-/// A document to send.
-pub fn to_send(object: &Object) -> Result<DynamicObject, serde_json::Error> {
-    serde_json::from_value(object.to_value())
 }
 
 #[cfg(test)]

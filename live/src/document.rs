@@ -2,17 +2,19 @@
 //!
 //! A cluster has thousands of pods, and most of what the server tells about each is read by no decision. It is skipped
 //! while it is read, before it costs memory: `managedFields`, the last applied configuration, specifications of pods,
-//! ports of Services. That is safe because nothing is ever written back whole from the cache: writes name fields
-//! ([`tidegate_controller::edit`]).
+//! ports of Services. Specifications of Rollouts and of the pods of ReplicaSets stay text until somebody asks. That is
+//! safe because nothing is ever written back whole from the cache: writes name fields ([`tidegate_controller::edit`]).
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::DynamicResourceScope;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tidegate_api::object::{Kind, NotAnObject, Object};
 
@@ -26,12 +28,19 @@ pub const POD: u8 = 1;
 /// Of a Service: what it selects.
 pub const SERVICE: u8 = 2;
 
-/// A document of which only a part was read: [`WHOLE`], [`POD`] or [`SERVICE`].
+/// Of a Rollout: its specification as text.
+pub const ROLLOUT: u8 = 3;
+/// Of a ReplicaSet or a Deployment: the specification of its pods as text.
+pub const SET: u8 = 4;
+
+/// A document of which only a part was read: [`WHOLE`], [`POD`], [`SERVICE`], [`ROLLOUT`] or [`SET`].
 #[derive(Clone, Debug)]
 pub struct Document<const PART: u8> {
     /// What the client library asks for: name, namespace, version.
     meta: ObjectMeta,
     fields: Map<String, Value>,
+    /// What stays text.
+    large: Option<Box<RawValue>>,
 }
 
 impl<const PART: u8> Document<PART> {
@@ -41,7 +50,8 @@ impl<const PART: u8> Document<PART> {
         // Items of a list do not say what they are.
         fields.insert("apiVersion".to_owned(), Value::from(kind.api_version()));
         fields.insert("kind".to_owned(), Value::from(kind.name()));
-        Object::from_value(Value::Object(fields))
+        let large = self.large.map(|text| Arc::from(Box::<str>::from(text)));
+        Ok(Object::from_value(Value::Object(fields))?.packed(large))
     }
 }
 
@@ -63,6 +73,7 @@ impl<'de, const PART: u8> Visitor<'de> for Reader<PART> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Map::new();
         let mut meta = ObjectMeta::default();
+        let mut large = None;
         while let Some(field) = map.next_key::<Cow<'de, str>>()? {
             let value = match (&*field, PART) {
                 ("kind" | "apiVersion", _) => {
@@ -81,6 +92,15 @@ impl<'de, const PART: u8> Visitor<'de> for Reader<PART> {
                     map.next_value::<IgnoredAny>()?;
                     json!({})
                 }
+                ("spec", ROLLOUT) => {
+                    large = Some(map.next_value()?);
+                    continue;
+                }
+                ("spec", SET) => {
+                    let SetSpec(spec, pods) = map.next_value()?;
+                    large = pods;
+                    Value::Object(spec)
+                }
                 ("status", POD) => what_matters_of_a_pod(&map.next_value()?),
                 ("spec", SERVICE) => json!({"selector": map.next_value::<Value>()?["selector"].take()}),
                 (_, POD | SERVICE) => {
@@ -91,7 +111,68 @@ impl<'de, const PART: u8> Visitor<'de> for Reader<PART> {
             };
             fields.insert(field.into_owned(), value);
         }
-        Ok(Document { meta, fields })
+        Ok(Document { meta, fields, large })
+    }
+}
+
+/// `spec` of a ReplicaSet or Deployment, without that of its pods.
+struct SetSpec(Map<String, Value>, Option<Box<RawValue>>);
+
+/// A pod template, without its `spec`.
+struct PodTemplate(Map<String, Value>, Option<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for SetSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = SetSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a specification with a pod template")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SetSpec, A::Error> {
+                let mut spec = SetSpec(Map::new(), None);
+                while let Some(field) = map.next_key::<String>()? {
+                    let value = if field == "template" {
+                        let PodTemplate(template, pods) = map.next_value()?;
+                        spec.1 = pods;
+                        Value::Object(template)
+                    } else {
+                        map.next_value()?
+                    };
+                    spec.0.insert(field, value);
+                }
+                Ok(spec)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+impl<'de> Deserialize<'de> for PodTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = PodTemplate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a pod template")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PodTemplate, A::Error> {
+                let mut template = PodTemplate(Map::new(), None);
+                while let Some(field) = map.next_key::<String>()? {
+                    if field == "spec" {
+                        template.1 = Some(map.next_value()?);
+                    } else {
+                        template.0.insert(field, map.next_value()?);
+                    }
+                }
+                Ok(template)
+            }
+        }
+        deserializer.deserialize_map(Reader)
     }
 }
 
@@ -209,7 +290,7 @@ mod tests {
     #[test]
     fn a_rollout_keeps_its_specification_to_the_letter() {
         let spec = json!({"replicas": 2, "strategy": {"canary": {"maxSurge": "25%", "odd": 1e3}}});
-        let object = read::<WHOLE>(
+        let object = read::<ROLLOUT>(
             &Kind::Rollout,
             &json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
                 "metadata": {"name": "r", "namespace": "n", "annotations": {LAST_APPLIED: "{}", "mine": "\u{e9}\n"}},
@@ -217,5 +298,21 @@ mod tests {
         );
         assert_eq!(object.to_value()["spec"], spec);
         assert_eq!(object.meta.annotations.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_replica_set_keeps_what_its_pods_are_to_be() {
+        let pods = json!({"containers": [{"name": "c", "image": "web:1"}], "odd": 1e3});
+        let object = read::<SET>(
+            &Kind::ReplicaSet,
+            &json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "s", "namespace": "n"},
+                "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+                    "template": {"metadata": {"labels": {"a": "b"}}, "spec": pods}},
+                "status": {"replicas": 1, "fullyLabeledReplicas": 1}}),
+        );
+        let set = object.replica_set().expect("a set");
+        assert_eq!((set.wished(), set.status.replicas), (2, Some(1)));
+        assert_eq!((&*set.template.spec.value(), set.template.labels.len()), (&pods, 1));
+        assert!(object.to_value()["status"].get("fullyLabeledReplicas").is_none(), "no decision reads it");
     }
 }

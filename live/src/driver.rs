@@ -7,7 +7,7 @@ use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::{Manager, Settings, WATCHED};
 use tidegate_controller::plan::{Notice, Verb};
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics, Reply};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Clock, Cluster, Event, Metrics};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
@@ -52,13 +52,14 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> usize {
     let (sender, inbox) = unbounded_channel();
-    let (calls, watching) = (JoinSet::new(), JoinSet::new());
-    let mut state = Loop { caller, scope, watching, calls, sender, alarm: None, recorder, witness };
+    let (calls, asking, watching) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut state = Loop { caller, scope, watching, calls, asking, sender, alarm: None, recorder, witness };
     for kind in WATCHED {
         state.watch(kind.clone());
     }
     state.turn(Manager::new(settings), inbox, questions, stop).await;
     state.watching.abort_all();
+    state.asking.abort_all();
     state.say_goodbye().await
 }
 
@@ -67,6 +68,8 @@ struct Loop<'a> {
     scope: Scope,
     watching: JoinSet<()>,
     calls: JoinSet<()>,
+    /// Questions under way. Nobody waits for them at the end: they change nothing.
+    asking: JoinSet<()>,
     sender: UnboundedSender<Event>,
     alarm: Option<Time>,
     recorder: &'a mut dyn Recorder,
@@ -95,6 +98,7 @@ impl Loop<'_> {
                 () = sleep_for(alarm) => Event::Woken,
             };
             while self.calls.try_join_next().is_some() {}
+            while self.asking.try_join_next().is_some() {}
             self.alarm = None;
             self.witness.sees(&event, &manager, self.caller.clock.now());
             manager.handle(event, self);
@@ -195,8 +199,11 @@ impl Cluster for Loop<'_> {
 
 impl Metrics for Loop<'_> {
     fn ask(&mut self, id: CallId, question: tidegate_controller::seams::Question) {
-        let reply = Reply::Failed(format!("{question}: not built yet").into());
-        let _ = self.sender.send(Event::Replied(id, reply));
+        let (carrier, sender) = (self.caller.carrier.clone(), self.sender.clone());
+        self.asking.spawn_local(async move {
+            let reply = carrier.carry(question).await;
+            let _ = sender.send(Event::Replied(id, reply));
+        });
     }
 }
 
@@ -207,5 +214,113 @@ impl Clock for Loop<'_> {
 
     fn wake_at(&mut self, at: Time) {
         self.alarm = Some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bucket::Bucket;
+    use crate::clock::WallClock;
+    use crate::fence::Fence;
+    use futures::future::BoxFuture;
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tokio::sync::Notify;
+
+    /// An API server that knows one Rollout and takes its time with writes.
+    #[derive(Clone, Default)]
+    struct Server {
+        takes: Duration,
+        begun: Arc<Notify>,
+        writes: Arc<AtomicU32>,
+        done: Arc<AtomicU32>,
+    }
+
+    impl tower::Service<http::Request<Body>> for Server {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let server = self.clone();
+            let answer = |value: Value| http::Response::new(Body::from(value.to_string().into_bytes()));
+            let (path, query) =
+                (request.uri().path().to_owned(), request.uri().query().unwrap_or("").to_owned());
+            Box::pin(async move {
+                if request.method() != http::Method::GET {
+                    server.writes.fetch_add(1, Ordering::Relaxed);
+                    server.begun.notify_one();
+                    tokio::time::sleep(server.takes).await;
+                    server.done.fetch_add(1, Ordering::Relaxed);
+                    let sent = request.into_body().collect_bytes().await.unwrap_or_default();
+                    let mut stored: Value = serde_json::from_slice(&sent).unwrap_or_default();
+                    stored["metadata"]["name"] = json!("web");
+                    stored["metadata"]["resourceVersion"] = json!("8");
+                    return Ok(answer(stored));
+                }
+                if query.contains("watch=") {
+                    std::future::pending::<()>().await;
+                }
+                let rollout = json!({"metadata": {"name": "web", "namespace": "n", "uid": "u", "generation": 1,
+                        "resourceVersion": "7"},
+                    "spec": {"replicas": 1, "strategy": {"canary": {}}, "selector": {"matchLabels": {"a": "b"}},
+                        "template": {"metadata": {"labels": {"a": "b"}},
+                            "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+                let items = if path.ends_with("/rollouts") { vec![rollout] } else { Vec::new() };
+                let kind = path.rsplit('/').next().unwrap_or_default();
+                let version = path.trim_start_matches("/apis/").trim_start_matches("/api/");
+                let version = version.trim_end_matches(kind).trim_end_matches('/');
+                Ok(answer(
+                    json!({"apiVersion": version, "kind": "List", "metadata": {"resourceVersion": "7"},
+                    "items": items}),
+                ))
+            })
+        }
+    }
+
+    struct Nobody;
+    impl Recorder for Nobody {
+        fn record(&mut self, _: Notice) {}
+    }
+    impl Witness for Nobody {}
+
+    /// Runs until the first write has begun; says how many calls were not waited for.
+    async fn asked_to_end_during_a_write(server: &Server) -> usize {
+        let clock = WallClock::start();
+        let client = Client::new(server.clone(), "n");
+        let caller = Caller { client, bucket: Bucket::new(0.0, 1, clock), fence: Fence::open(), clock };
+        let (_sender, questions) = unbounded_channel();
+        let settings = Settings { passes_at_once: Some(10), ..Settings::default() };
+        let stop = server.begun.notified();
+        let all = async {
+            run(caller, Scope::default(), settings, &mut Nobody, &mut Nobody, questions, stop).await
+        };
+        tokio::task::LocalSet::new().run_until(all).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_ends_and_no_other_begins() {
+        let server = Server { takes: Duration::from_millis(700), ..Server::default() };
+        assert_eq!(asked_to_end_during_a_write(&server).await, 0);
+        assert_eq!((server.writes.load(Ordering::Relaxed), server.done.load(Ordering::Relaxed)), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_stuck_is_left_to_its_fate() {
+        let server = Server { takes: Duration::from_secs(9), ..Server::default() };
+        let begin = tokio::time::Instant::now();
+        assert_eq!(asked_to_end_during_a_write(&server).await, 1);
+        assert_eq!(begin.elapsed().as_millis() / 100, 8, "the process is to end within a second");
     }
 }

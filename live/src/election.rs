@@ -159,7 +159,18 @@ fn micro(time: Time) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+
     use super::*;
+    use crate::bucket::Bucket;
+    use crate::calls::Caller;
+    use futures::future::BoxFuture;
+    use kube::client::Body;
+    use tidegate_api::object::Key;
+    use tidegate_api::time::Span;
+    use tidegate_controller::lease::Timing;
+    use tidegate_controller::seams::ApiCall;
 
     #[test]
     fn a_lease_comes_back_as_it_was_written() {
@@ -174,5 +185,87 @@ mod tests {
         assert_eq!(document["spec"]["renewTime"], "2026-01-01T00:00:01.000000Z");
         let document: DynamicObject = serde_json::from_value(document).expect("a document");
         assert_eq!(read(&document), Some(Lease { record, version: "7".into() }));
+    }
+
+    /// An API server with one namespace, `here`, that knows no object but the Lease. Nobody hears from it about anything
+    /// else.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Mutex<Vec<String>>>);
+
+    impl tower::Service<http::Request<Body>> for Server {
+        type Response = http::Response<Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let asked = format!("{} {}", request.method(), request.uri().path());
+            self.0.lock().expect("no test panics with it").push(asked.clone());
+            if !asked.contains("/leases") {
+                return Box::pin(std::future::pending());
+            }
+            Box::pin(async move {
+                let made = asked.starts_with("POST") && asked.contains("/namespaces/here/");
+                let reply = if made {
+                    let sent = request.into_body().collect_bytes().await.unwrap_or_default();
+                    let mut lease: Value = serde_json::from_slice(&sent).unwrap_or_default();
+                    lease["metadata"]["resourceVersion"] = Value::from("1");
+                    lease
+                } else {
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404,
+                        "reason": "NotFound", "message": "not found"})
+                };
+                let code = if made { 201 } else { 404 };
+                let reply =
+                    http::Response::builder().status(code).body(Body::from(reply.to_string().into_bytes()));
+                Ok(reply.expect("a response"))
+            })
+        }
+    }
+
+    fn candidate(client: Client, namespace: &str) -> Candidate {
+        let timing =
+            Timing { duration: Span::seconds(3), renew_deadline: Span::seconds(2), retry: Span::millis(1) };
+        let elector = Elector::new("me", timing);
+        Candidate::new(client, (namespace, "lock"), "here", elector, WallClock::start(), Fence::closed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_is_not_there_gives_way_to_that_of_the_connection() {
+        let server = Server::default();
+        let mut candidate = candidate(Client::new(server.clone(), "here"), "argo-rollouts");
+        candidate.win().await;
+        let asked = server.0.lock().expect("no test panics with it").clone();
+        let path = |namespace: &str| format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        assert_eq!(
+            asked,
+            [
+                format!("GET {}/lock", path("argo-rollouts")),
+                format!("POST {}", path("argo-rollouts")),
+                format!("GET {}/lock", path("here")),
+                format!("POST {}", path("here")),
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lease_does_not_queue_behind_calls_that_are_stuck() {
+        let client = Client::new(Server::default(), "here");
+        let clock = WallClock::start();
+        let (bucket, fence) = (Bucket::new(1.0, 1, clock), Fence::open());
+        let caller = Caller { client: client.clone(), bucket, fence, clock };
+        let stuck = (0..50).map(|number| {
+            caller.carry_out(ApiCall::Get(Key::new(Kind::Rollout, "here", format!("r{number}"))))
+        });
+        let stuck = futures::future::join_all(stuck);
+        let mut candidate = candidate(client, "here");
+        tokio::select! {
+            biased;
+            _ = stuck => panic!("nobody answers these"),
+            () = candidate.win() => {}
+        }
     }
 }

@@ -25,6 +25,7 @@ pub mod election;
 pub mod events;
 pub mod fence;
 pub mod metrics;
+pub mod outside;
 pub mod process;
 pub mod recorder;
 pub mod remote;

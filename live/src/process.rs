@@ -1,15 +1,14 @@
 //! The controller as a process: connected, elected, running, told to stop.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::object::Text;
 use tidegate_controller::lease::{Elector, LEASE_NAME, Timing};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::providers::Surroundings;
 use tidegate_controller::routers;
-use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, NoServer, Role};
 use crate::bucket::Bucket;
@@ -20,6 +19,7 @@ use crate::driver;
 use crate::election::Candidate;
 use crate::fence::Fence;
 use crate::metrics::Metrics;
+use crate::outside::{self, Carrier};
 use crate::recorder::Mailbox;
 use crate::watches::Scope;
 
@@ -39,7 +39,7 @@ pub struct Options {
     pub qps: f64,
     /// Requests at once.
     pub burst: u32,
-    /// Requests under way at the same time.
+    /// Passes with a request under way at the same time; those held up not counted.
     pub lanes: usize,
     /// Take part in an election; without one the controller runs at once.
     pub election: Option<Election>,
@@ -47,6 +47,12 @@ pub struct Options {
     pub health_port: u16,
     /// Port of the metrics; 0 for any.
     pub metrics_port: u16,
+    /// What the operator set for metric providers.
+    pub surroundings: Surroundings,
+    /// Where Jobs of analysis runs are made; in the namespace of the run without one.
+    pub job_namespace: Option<Text>,
+    /// How questions to metric providers are carried.
+    pub outside: outside::Settings,
     /// Where profiles would be; nowhere without one.
     pub profile_address: Option<SocketAddr>,
     /// How routers are set up.
@@ -94,9 +100,9 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     let caller = Caller {
         client,
         bucket: Bucket::new(options.qps, options.burst, clock),
-        lanes: Rc::new(Semaphore::new(options.lanes.max(1))),
         fence: if options.election.is_some() { Fence::closed() } else { Fence::open() },
         clock,
+        carrier: Carrier::new(options.outside.clone(), clock),
     };
     let mut candidate = options.election.map(|election| {
         let name = match &options.instance_id {
@@ -122,6 +128,8 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
     }
     let settings = Settings {
         instance_id: options.instance_id,
+        job_namespace: options.job_namespace,
+        surroundings: Arc::new(options.surroundings),
         routers: Arc::new(options.routers),
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()

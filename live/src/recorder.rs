@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::{Client, Error};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::Request;
+use kube::{Client, Error, Resource};
 use tidegate_api::object::Kind;
 use tidegate_controller::plan::Notice;
 use tokio::sync::Notify;
@@ -60,21 +61,21 @@ impl Recorder for Mailbox {
 }
 
 async fn send(client: &Client, write: EventWrite) -> Result<(), Error> {
-    let resource = convert::resource(&Kind::new("v1", "Event"));
-    match write {
+    let target = |namespace| {
+        Request::new(DynamicObject::url_path(&convert::resource(&Kind::new("v1", "Event")), Some(namespace)))
+    };
+    let manager = Some(FIELD_MANAGER.to_owned());
+    let request = match write {
         EventWrite::Create(event) => {
-            let namespace = event["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-            let document: DynamicObject = serde_json::from_value(event).map_err(Error::SerdeError)?;
-            let params =
-                PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            api.create(&params, &document).await.map(drop)
+            let namespace = event["metadata"]["namespace"].as_str().unwrap_or("default");
+            let params = PostParams { field_manager: manager, ..PostParams::default() };
+            target(namespace).create(&params, event.to_string().into_bytes())
         }
         EventWrite::Count { namespace, name, patch } => {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-            let params =
-                PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(&name, &params, &Patch::Merge(patch)).await.map(drop)
+            let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+            target(&namespace).patch(&name, &params, &Patch::Merge(patch))
         }
-    }
+    };
+    // Nobody reads what was stored.
+    client.request_text(request.map_err(Error::BuildRequest)?).await.map(drop)
 }

@@ -8,13 +8,14 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tidegate_api::object::{Key, Kind, Text};
+use tidegate_controller::analysis::job::RUN_UID;
 use tidegate_controller::manager::INSTANCE_LABEL;
 use tidegate_controller::names::HASH_LABEL;
 use tidegate_controller::seams::Event;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::convert;
-use crate::document::{Document, POD, SERVICE, WHOLE};
+use crate::document::{Document, POD, ROLLOUT, SERVICE, SET, WHOLE};
 
 /// Seconds after which the server ends a watch. A connection that silently died is noticed 5 s after that at the
 /// latest, which keeps it under 30 s; the default of 290 s would hide it for five minutes (simulation.md, vetting).
@@ -44,6 +45,7 @@ impl Scope {
                 Some(id) => format!("{INSTANCE_LABEL}={id}"),
                 None => format!("!{INSTANCE_LABEL}"),
             }),
+            Kind::Job => Some(RUN_UID.to_owned()),
             Kind::ReplicaSet | Kind::Pod => Some(HASH_LABEL.to_owned()),
             _ => None,
         }
@@ -63,6 +65,8 @@ pub async fn watch(client: Client, scope: Scope, kind: Kind, events: UnboundedSe
     match kind {
         Kind::Pod => follow::<POD>(client, scope, kind, events).await,
         Kind::Service => follow::<SERVICE>(client, scope, kind, events).await,
+        Kind::Rollout => follow::<ROLLOUT>(client, scope, kind, events).await,
+        Kind::ReplicaSet | Kind::Deployment => follow::<SET>(client, scope, kind, events).await,
         _ => follow::<WHOLE>(client, scope, kind, events).await,
     }
 }

@@ -551,7 +551,7 @@ impl<'a> Stage<'a> {
                 }
                 config.quality.sort_by(|(a, _), (b, _)| (b.len(), a).cmp(&(a.len(), b)));
             }),
-            Verb::Serve(kind, is_served) => self.world.serve(kind, *is_served),
+            Verb::Serve(kind, is_served) => self.world.serve(kind, *is_served, &mut self.watch),
             _ => {}
         }
         if !matches!(verb, Verb::Note(_)) {

@@ -278,8 +278,8 @@ fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
     let sets = world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet);
     let image = |set: &Arc<Object>| {
         let hash = set.meta.labels.get(HASH_LABEL)?.clone();
-        let template = set.replica_set()?.template.spec.clone();
-        Some((hash, template["containers"][0]["image"].as_str().unwrap_or("").to_owned()))
+        let template = &set.replica_set()?.template.spec;
+        Some((hash, template.value()["containers"][0]["image"].as_str().unwrap_or("").to_owned()))
     };
     sets.filter_map(image).collect()
 }

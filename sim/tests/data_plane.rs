@@ -50,7 +50,8 @@ fn gateway_route(canary: i64) -> Value {
 fn rollout(status: Value) -> Value {
     let mut all =
         json!({"observedGeneration": "1", "stableRS": "v1", "currentPodHash": "v2", "currentStepIndex": 1});
-    all.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
+    let more = status.as_object().expect("a mapping").clone();
+    all.as_object_mut().expect("a mapping").extend(more);
     json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
         "metadata": {"name": "web", "uid": "web", "generation": 1},
         "spec": {"replicas": 10, "selector": {"matchLabels": {"app": "web"}},
@@ -390,8 +391,8 @@ fn what_is_not_served_cannot_be_written() {
     let mut hand = Hand::new(5, 0);
     let kind = Kind::new("networking.istio.io/v1alpha3", "VirtualService");
     assert!(hand.world.serves(&kind));
-    hand.world.serve("VirtualService", false);
+    hand.world.serve("VirtualService", false, &mut hand.watch);
     assert!(!hand.world.serves(&kind));
-    hand.world.serve("VirtualService", true);
+    hand.world.serve("VirtualService", true, &mut hand.watch);
     assert!(hand.world.serves(&kind));
 }

@@ -117,15 +117,29 @@ fn an_abort_loses_no_request() {
     through_all("", abort, &format!("ends: Degraded, {NOTHING_LOST}"));
 }
 
+fn third_versions() -> Vec<(&'static str, Outcome)> {
+    let third = "- {once: {rollout: web, step: 3}, after: 5s, set_image: {rollout: web, image: \"web:v3\"}}";
+    let play = |(name, (routing, objects)): &(&'static str, (&str, &str))| {
+        (*name, story(routing, objects, "", third, "ends: Healthy"))
+    };
+    ROUTERS.iter().map(play).collect()
+}
+
 #[test]
 fn a_third_version_midway_loses_no_request() {
-    let third = "- {once: {rollout: web, step: 3}, after: 5s, set_image: {rollout: web, image: \"web:v3\"}}";
-    for (name, (routing, objects)) in ROUTERS {
-        let outcome = story(routing, objects, "", third, "ends: Healthy");
+    for (name, outcome) in third_versions() {
         let felt = outcome.meter().total(None);
         assert_eq!((felt.errors().0, felt.no_endpoint().0), (0, 0), "{name}:\n{}", outcome.trace());
         assert_eq!(outcome.ends["web"], "Healthy", "{name}");
     }
+}
+
+#[test]
+#[ignore = "a superseded version goes as soon as its users have left, without the delay of S7"]
+fn a_third_version_midway_keeps_every_invariant() {
+    let mut problems = Vec::new();
+    third_versions().iter().for_each(|(name, outcome)| check(name, outcome, &mut problems));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[test]
@@ -135,4 +149,53 @@ fn three_proxies_with_lags_of_their_own_lose_no_request() {
         "",
         &format!("ends: Healthy, {NOTHING_LOST}"),
     );
+}
+
+#[test]
+fn a_kind_that_is_served_later_is_found() {
+    let (routing, objects) = ISTIO;
+    let world = ", routers: {unserved: [VirtualService]}";
+    let outcome = story(routing, objects, world, "- {at: 60s, serve: VirtualService}", "ends: Healthy");
+    assert_eq!(outcome.failures, [], "{}", outcome.trace());
+}
+
+#[test]
+fn weights_that_are_put_back_are_written_again() {
+    let mut problems = Vec::new();
+    for (name, kind) in [("istio", "VirtualService"), ("traefik", "TraefikService"), ("gateway", "HTTPRoute")]
+    {
+        let (_, (routing, objects)) = ROUTERS.iter().find(|(known, _)| *known == name).expect("it is known");
+        let put_back = format!("- {{at: 1s, fault: {{put_back: {{kind: {kind}, name: web, times: 2}}}}}}");
+        let outcome = story(routing, objects, "", &put_back, &format!("ends: Healthy, {NOTHING_LOST}"));
+        check(name, &outcome, &mut problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// Proxies whose controller is away keep their weights longer than anybody waits; the aborted version keeps its pods, and
+/// its users leave it as soon as the canary Service leads back.
+#[test]
+fn an_abort_while_a_router_is_away_loses_no_request() {
+    for (name, outcome) in aborts_in_an_outage() {
+        let felt = outcome.meter().total(None);
+        assert_eq!((felt.errors().0, felt.no_endpoint().0), (0, 0), "{name}:\n{}", outcome.trace());
+    }
+}
+
+#[test]
+#[ignore = "where a gateway tells, the delay of an aborted version counts from the abort, not from when its users left"]
+fn an_abort_while_a_router_is_away_keeps_every_invariant() {
+    let mut problems = Vec::new();
+    aborts_in_an_outage().iter().for_each(|(name, outcome)| check(name, outcome, &mut problems));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn aborts_in_an_outage() -> Vec<(&'static str, Outcome)> {
+    let abort = |(name, (routing, objects)): &(&'static str, (&str, &str))| {
+        let outage = format!(
+            "- {{once: {{rollout: web, step: 3}}, after: 5s, fault: {{router_outage: {{router: {name}, for: 30s}}}}}}\n- {{after: 1s, abort: web}}"
+        );
+        (*name, story(routing, objects, "", &outage, "ends: Degraded"))
+    };
+    ROUTERS.iter().map(abort).collect()
 }

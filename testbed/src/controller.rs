@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::TestbedError;
 use crate::credentials::random_hex;
+use crate::golang::repository;
 use crate::guard::Guard;
 
 /// A running `tidegate controller`. It goes with this value, as by a `kill -9`.
@@ -82,17 +83,23 @@ impl Launch {
     }
 }
 
-/// Builds the program, and answers where it is: beside the directory of the program that asks, as Cargo lays them out.
+/// Builds the program, and answers where it is.
 pub fn program() -> Result<PathBuf, TestbedError> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(repository()).args([
+        "build", "--quiet", "--locked", "-p", "tidegate", "--bin", "tidegate",
+    ]);
+    let done = cargo.status().map_err(TestbedError::io("run cargo"))?;
+    if done.success() { built() } else { Err(TestbedError::Build(format!("no controller: {done}"))) }
+}
+
+/// Where the program is that was built before: beside the folder of the program that asks, as Cargo lays them out.
+pub fn built() -> Result<PathBuf, TestbedError> {
     let me = std::env::current_exe().map_err(TestbedError::io("find this program"))?;
     let folder = me.parent().expect("a program lies in a folder");
     let target = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root).args(["build", "--quiet", "--locked", "-p", "tidegate", "--bin", "tidegate"]);
-    let done = cargo.status().map_err(TestbedError::io("run cargo"))?;
     let program = target.join("tidegate");
-    if done.success() && program.is_file() {
+    if program.is_file() {
         return Ok(program);
     }
     Err(TestbedError::Build(format!("no controller: {} is not there", program.display())))

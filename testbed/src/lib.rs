@@ -11,10 +11,13 @@ pub mod conformance;
 pub mod control_plane;
 pub mod controller;
 pub mod credentials;
+mod golang;
 mod guard;
 pub mod kubectl;
 pub mod load;
+pub mod own_network;
 pub mod programs;
+pub mod requests;
 pub mod scenarios;
 pub mod stage;
 pub mod stand_in;
@@ -24,7 +27,7 @@ mod suite;
 pub use control_plane::ControlPlane;
 pub use programs::Settings;
 pub use stand_in::StandIn;
-pub use suite::{Suite, TestResult, run_tests};
+pub use suite::{Suite, TestResult, run_tests, run_tests_apart};
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use tidegate_sim::world::{PodModel, PodModels};
 use tidegate_testbed::load::Load;
 use tidegate_testbed::scenarios::Beside;
 use tidegate_testbed::stories::{self, Folder};
-use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs};
+use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs, requests};
 
 #[derive(Parser)]
 #[command(about = "A Kubernetes control plane for tests")]
@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Builds it, unless it is built.
     Build,
+    /// Builds the proxy for tests with real requests, unless it is built.
+    BuildProxy,
     /// Runs one in the foreground, with pods that come to life, until it is interrupted.
     Up {
         /// Pods behave as this scenario says; without, they are ready at once and obey their `fakelet/` annotations.
@@ -43,6 +45,7 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Build => build(),
+        Command::BuildProxy => build_proxy(),
         Command::Reference(folder) => reference(&folder).await,
         Command::Up { scenario, without_pods } => up(scenario.as_deref(), without_pods).await,
         Command::Load(load) => load.run().await,
@@ -59,6 +62,15 @@ async fn main() -> ExitCode {
 fn build() -> Result<(), String> {
     let programs = programs::build().map_err(|error| error.to_string())??;
     println!("{}", programs.apiserver.with_file_name("testenv").display());
+    Ok(())
+}
+
+/// Its many modules come from many places: where it cannot be built, that is said, and tests are skipped.
+fn build_proxy() -> Result<(), String> {
+    match requests::build().map_err(|error| error.to_string())? {
+        Ok(program) => println!("{}", program.display()),
+        Err(why) => println!("SKIPPED the proxy: {why}"),
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! after so long, ready or never, crashed, ended with an exit code, gone after its termination. One task does it all: a
 //! watch, a list of what is due, and a few writes at a time. What it does not do: pull, mount, probe, or evict.
 
+mod serve;
 mod status;
 mod task;
 
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::TestbedError;
+pub use serve::Serving;
 
 #[cfg(doc)]
 use tidegate_sim::cluster::life::Life;
@@ -45,10 +47,33 @@ impl StandIn {
         models: PodModels,
         seed: u64,
     ) -> Result<StandIn, TestbedError> {
+        StandIn::begin(client, namespace, models, seed, None).await
+    }
+
+    /// As [`StandIn::start`]; its pods answer HTTP, each from when its start-up is over until it has been told to go and
+    /// what it sleeps before its stop is over.
+    pub async fn serve(
+        client: Client,
+        namespace: Option<&str>,
+        models: PodModels,
+        seed: u64,
+        serving: Serving,
+    ) -> Result<StandIn, TestbedError> {
+        StandIn::begin(client, namespace, models, seed, Some(serving)).await
+    }
+
+    async fn begin(
+        client: Client,
+        namespace: Option<&str>,
+        models: PodModels,
+        seed: u64,
+        serving: Option<Serving>,
+    ) -> Result<StandIn, TestbedError> {
         task::invent_node(&client).await?;
         let (orders, taken) = mpsc::unbounded_channel();
         let dice = Dice::new(seed, "pods");
-        let task = tokio::spawn(task::look_after(client, namespace.map(str::to_owned), models, dice, taken));
+        let namespace = namespace.map(str::to_owned);
+        let task = tokio::spawn(task::look_after(client, namespace, models, dice, taken, serving));
         Ok(StandIn { task, orders })
     }
 

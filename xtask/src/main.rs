@@ -7,6 +7,7 @@ mod image;
 mod load;
 mod manifests;
 mod reference;
+mod router_crds;
 mod scenario_keys;
 mod swarm;
 mod sweep;
@@ -45,10 +46,20 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Builds Traefik for tests with real requests into target/proxy. Takes minutes the first time.
+    Proxy,
     /// Proves that a seed is a life: twice, in two processes, on two threads, in two builds.
     Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
+    /// Plays all releases under real requests, through a real proxy. Takes a quarter of an hour.
+    Requests {
+        /// Only stories whose name contains this, and options of the test program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        stories: Vec<String>,
+    },
+    /// Copies the CustomResourceDefinitions of routers from the Go modules of their projects to testbed/crds.
+    RouterCrds,
     /// Builds the program of the image and looks whether it is static. Takes minutes.
     Static,
     /// Writes the reference of the scenario language to docs/scenario.md.
@@ -78,7 +89,10 @@ fn main() -> ExitCode {
         Task::Load(task) => load::run(&task),
         Task::Manifests { check } => manifests::run(check),
         Task::Determinism(task) => determinism::run(&task),
+        Task::Proxy => test::proxy(),
+        Task::Requests { stories } => test::requests(&stories),
         Task::Reference(task) => reference::run(&task),
+        Task::RouterCrds => router_crds::run(),
         Task::Static => image::run(),
         Task::ScenarioKeys { check } => scenario_keys::run(check),
         Task::Swarm(task) => swarm::run(&task),

@@ -7,6 +7,7 @@ use crate::{crds, load, manifests, reference, scenario_keys};
 /// Runs everything; an error names the first part that failed.
 pub fn run() -> Result<(), String> {
     testenv(&[])?;
+    proxy()?;
     cargo("unit and property tests, and a real control plane", &["test", "--workspace", "--locked"])?;
     println!("== writes of forty updates on a real control plane");
     load::run(&load::Load::of_a_test_run())?;
@@ -36,6 +37,19 @@ pub fn testenv(instead: &[String]) -> Result<(), String> {
     let wanted = if instead.is_empty() { &build } else { instead };
     let arguments: Vec<&str> = program.into_iter().chain(wanted.iter().map(String::as_str)).collect();
     cargo("a control plane for tests", &arguments)
+}
+
+/// Builds the proxy for tests with real requests; says so where it cannot be built.
+pub fn proxy() -> Result<(), String> {
+    cargo("a proxy for tests", &["run", "--quiet", "--locked", "-p", "tidegate-testbed", "--", "build-proxy"])
+}
+
+/// Plays every story of a release under real requests.
+pub fn requests(stories: &[String]) -> Result<(), String> {
+    proxy()?;
+    let test = ["test", "--locked", "-p", "tidegate-testbed", "--test", "real_requests", "--", "--include-ignored"];
+    let arguments: Vec<&str> = test.into_iter().chain(stories.iter().map(String::as_str)).collect();
+    cargo("releases under real requests", &arguments)
 }
 
 fn cargo(what: &str, arguments: &[&str]) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{AnalysisRunStatus, Body, Kind, RolloutStatus, Selector, Strings, Template, Text};
+use super::{AnalysisRunStatus, Body, Kind, RolloutStatus, Selector, Strings, Template, Text, Verbatim};
 use crate::analysis::AnalysisDocument;
 use crate::schema::integer;
 use crate::spec::SpecDocument;
@@ -230,6 +230,29 @@ impl SetStatus {
     }
 }
 
+/// Forgets what is kept beside the typed part only so that a round trip loses nothing, and keeps the large part as this
+/// text: the specification of a Rollout, that of the pods of a ReplicaSet or Deployment.
+pub(super) fn pack(body: &mut Body, large: Option<Arc<str>>) {
+    match body {
+        Body::Rollout(body) => {
+            body.rest = None;
+            if let Some(text) = large {
+                body.spec = Arc::new(SpecDocument::packed(text));
+            }
+        }
+        Body::ReplicaSet(ReplicaSetBody { template, status, spec_rest, rest, .. })
+        | Body::Deployment(DeploymentBody { template, status, spec_rest, rest, .. }) => {
+            (*spec_rest, *rest, status.rest) = (None, None, None);
+            if let Some(text) = large {
+                template.spec = Verbatim::from_text(text);
+            }
+        }
+        Body::Pod(PodBody { status_rest, rest, .. }) => (*status_rest, *rest) = (None, None),
+        Body::Service(ServiceBody { spec_rest, rest, .. }) => (*spec_rest, *rest) = (None, None),
+        Body::AnalysisRun(_) | Body::AnalysisTemplate(_) | Body::Other(_) => {}
+    }
+}
+
 fn number(map: &mut Map<String, Value>, field: &str, what: &str) -> Result<Option<i64>, String> {
     match map.remove(field) {
         None | Some(Value::Null) => Ok(None),
@@ -351,8 +374,8 @@ pub(super) fn write(body: &Body) -> Map<String, Value> {
     match body {
         Body::Rollout(body) => {
             let mut map = open(&body.rest);
-            if !body.spec.raw().is_null() {
-                map.insert("spec".to_owned(), body.spec.raw().clone());
+            if !body.spec.is_null() {
+                map.insert("spec".to_owned(), body.spec.raw().into_owned());
             }
             if body.has_status {
                 map.insert("status".to_owned(), body.status.to_value());

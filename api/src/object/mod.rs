@@ -16,6 +16,7 @@ mod run_status;
 mod selector;
 mod strings;
 mod template;
+mod verbatim;
 
 pub use bodies::{
     AnalysisRunBody, AnalysisTemplateBody, DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody,
@@ -31,6 +32,7 @@ pub use run_status::{AnalysisRunStatus, Measurement, MetricResult, RunSummary, i
 pub use selector::{Requirement, Selector};
 pub use strings::{Strings, Text};
 pub use template::Template;
+pub use verbatim::Verbatim;
 
 use std::sync::Arc;
 
@@ -103,6 +105,15 @@ impl Object {
         map.insert("kind".into(), Value::from(self.kind.name()));
         map.insert("metadata".into(), self.meta.to_value());
         Value::Object(map)
+    }
+
+    /// The same for a cache from which nothing is ever written back whole: what no decision reads is forgotten, and the
+    /// large part, which is hardly ever read, is kept as this text: the specification of a Rollout, the one of the pods
+    /// of a ReplicaSet or Deployment.
+    pub fn packed(mut self, large: Option<Arc<str>>) -> Object {
+        self.meta.rest = None;
+        bodies::pack(&mut self.body, large);
+        self
     }
 
     /// Where the object lives.
@@ -183,6 +194,23 @@ mod tests {
         check_round_trip(
             json!({"apiVersion": "x.io/v2", "kind": "Thing", "metadata": {"name": "t"}, "data": {"k": 1e3}}),
         );
+    }
+
+    #[test]
+    fn what_is_packed_means_the_same() {
+        let spec = json!({"replicas": 2, "strategy": {"canary": {"steps": [{"pause": {}}]}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+        let read = |spec: Value| {
+            let head = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": spec,
+                "metadata": {"name": "r", "generateName": "r-"}, "status": {"phase": "Healthy"}});
+            Object::from_value(head).unwrap()
+        };
+        let (whole, packed) = (read(spec.clone()), read(Value::Null).packed(Some(spec.to_string().into())));
+        let (whole_body, packed_body) = (whole.rollout().unwrap(), packed.rollout().unwrap());
+        assert_eq!(packed_body.spec, whole_body.spec);
+        assert_eq!(packed_body.spec.spec(), whole_body.spec.spec());
+        assert_eq!((&packed_body.status, &packed.meta.rest), (&whole_body.status, &None));
+        assert_eq!(packed.to_value()["spec"], spec);
     }
 
     #[test]

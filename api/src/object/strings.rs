@@ -8,30 +8,34 @@ use serde_json::{Map, Value};
 /// Text that is copied by counting, not by copying.
 pub type Text = Arc<str>;
 
-/// A map from text to text that is shared until it is changed.
+/// A map from text to text that is shared until it is changed. Few pairs in the order of their keys: a tree would take
+/// several times the room, and each object of a cluster has two.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Strings(Option<Arc<BTreeMap<Text, Text>>>);
+pub struct Strings(Option<Arc<Vec<(Text, Text)>>>);
 
 impl Strings {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Text> {
-        self.0.as_ref()?.get(key)
+        let pairs = self.0.as_ref()?;
+        Some(&pairs[find(pairs, key).ok()?].1)
     }
 
     /// Sets a key.
     pub fn set(&mut self, key: &str, value: impl Into<Text>) {
-        Arc::make_mut(self.0.get_or_insert_default()).insert(key.into(), value.into());
+        let pairs = Arc::make_mut(self.0.get_or_insert_default());
+        match find(pairs, key) {
+            Ok(at) => pairs[at].1 = value.into(),
+            Err(at) => pairs.insert(at, (key.into(), value.into())),
+        }
     }
 
     /// Removes a key; says whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
-        let Some(map) = &mut self.0 else { return false };
-        if !map.contains_key(key) {
-            return false;
-        }
-        let map = Arc::make_mut(map);
-        map.remove(key);
-        if map.is_empty() {
+        let Some(pairs) = &mut self.0 else { return false };
+        let Ok(at) = find(pairs, key) else { return false };
+        let pairs = Arc::make_mut(pairs);
+        pairs.remove(at);
+        if pairs.is_empty() {
             self.0 = None;
         }
         true
@@ -39,12 +43,12 @@ impl Strings {
 
     /// Every pair, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Text, &Text)> {
-        self.0.iter().flat_map(|map| map.iter())
+        self.0.iter().flat_map(|pairs| pairs.iter().map(|(key, value)| (key, value)))
     }
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |map| map.len())
+        self.0.as_ref().map_or(0, |pairs| pairs.len())
     }
 
     /// Whether there is no pair.
@@ -59,14 +63,11 @@ impl Strings {
             Value::Object(map) => map,
             _ => return Err(format!("{what} must be a mapping of text to text")),
         };
-        let mut strings = Strings::default();
-        for (key, value) in map {
-            match value {
-                Value::String(text) => strings.set(key, text.as_str()),
-                _ => return Err(format!("{what}[{key}] must be text")),
-            }
-        }
-        Ok(strings)
+        let pairs = map.iter().map(|(key, value)| match value {
+            Value::String(text) => Ok((key.as_str(), text.as_str())),
+            _ => Err(format!("{what}[{key}] must be text")),
+        });
+        pairs.collect()
     }
 
     /// The map as JSON.
@@ -78,6 +79,10 @@ impl Strings {
 impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Strings {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Strings {
         let map: BTreeMap<Text, Text> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Strings((!map.is_empty()).then(|| Arc::new(map)))
+        Strings((!map.is_empty()).then(|| Arc::new(map.into_iter().collect())))
     }
+}
+
+fn find(pairs: &[(Text, Text)], key: &str) -> Result<usize, usize> {
+    pairs.binary_search_by(|(known, _)| (**known).cmp(key))
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
-use super::{Strings, Text};
+use super::{Strings, Text, Verbatim};
 
 /// A pod template, shared between the objects that carry it.
 ///
@@ -19,7 +19,7 @@ pub struct Template {
     /// Other fields of `metadata`, verbatim.
     pub meta_rest: Option<Arc<Map<String, Value>>>,
     /// `spec`, verbatim; null when absent.
-    pub spec: Arc<Value>,
+    pub spec: Verbatim,
     /// Fields beside `metadata` and `spec`, verbatim.
     pub rest: Option<Arc<Map<String, Value>>>,
     has_metadata: bool,
@@ -30,7 +30,7 @@ impl PartialEq for Template {
     fn eq(&self, other: &Template) -> bool {
         self.labels == other.labels
             && self.annotations == other.annotations
-            && (Arc::ptr_eq(&self.spec, &other.spec) || self.spec == other.spec)
+            && self.spec == other.spec
             && self.meta_rest == other.meta_rest
             && self.rest == other.rest
     }
@@ -42,7 +42,7 @@ impl Default for Template {
             labels: Strings::default(),
             annotations: Strings::default(),
             meta_rest: None,
-            spec: Arc::new(Value::Null),
+            spec: Verbatim::default(),
             rest: None,
             has_metadata: false,
             hash: Arc::default(),
@@ -73,7 +73,7 @@ impl Template {
             }
             Some(_) => return Err(format!("{what}.metadata must be a mapping")),
         }
-        template.spec = Arc::new(map.remove("spec").unwrap_or(Value::Null));
+        template.spec = Verbatim::new(map.remove("spec").unwrap_or(Value::Null));
         template.rest = (!map.is_empty()).then(|| Arc::new(map));
         Ok(template)
     }
@@ -91,7 +91,7 @@ impl Template {
             map.insert("metadata".to_owned(), Value::Object(meta));
         }
         if !self.spec.is_null() {
-            map.insert("spec".to_owned(), (*self.spec).clone());
+            map.insert("spec".to_owned(), self.spec.value().into_owned());
         }
         Value::Object(map)
     }

@@ -41,7 +41,8 @@ pub fn references_among(rollout: &Object, find: Find<'_>) -> References {
             }
         }
     }
-    let spec_field = Field::new(body.spec.raw(), "spec");
+    let raw = body.spec.raw();
+    let spec_field = Field::new(&raw, "spec");
     for reference in analysis_templates(&spec_field) {
         let name = text(&reference.get("templateName"));
         let kind = match reference.get("clusterScope").value {

@@ -110,7 +110,6 @@ fn canary(field: &Field<'_>, found: &mut Findings) -> Canary {
         canary_service: field.get("canaryService").shared_text(found),
         stable_service: field.get("stableService").shared_text(found),
         steps: steps.list(found).iter().map(|field| step(field, found)).collect(),
-        steps_raw: Arc::new(steps.value.clone()),
         steps_hash: hash_of_steps(steps.is_set().then_some(steps.value)),
         max_surge: share(&field.get("maxSurge"), found),
         max_unavailable: share(&field.get("maxUnavailable"), found),

@@ -1,9 +1,13 @@
 //! What the process finds around itself. The only place of the program that asks the environment for it.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
+
+/// How variables begin that say where credentials and metrics are.
+const PREFIXES: [&str; 3] = ["AWS_", "DD_", "ARGO_ROLLOUTS_"];
 
 /// Flags under their deprecated names.
 const DEPRECATED: [(&str, &str); 2] =
@@ -18,6 +22,8 @@ pub struct Surroundings {
     pub hostname: String,
     /// The arguments as they were given.
     pub arguments: Vec<String>,
+    /// Variables whose names begin as those of AWS and of metric providers do.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Surroundings {
@@ -32,8 +38,19 @@ impl Surroundings {
                 .or_else(|| variable("HOSTNAME"))
                 .filter(|name| !name.is_empty())
                 .unwrap_or_else(|| "tidegate".to_owned()),
+            variables: std::env::vars_os()
+                .map(|(name, value)| {
+                    (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+                })
+                .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+                .collect(),
             arguments: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
+    }
+
+    /// The value of a variable.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
     }
 
     /// The deprecated names that were used, each with the name to use.

@@ -349,8 +349,11 @@ async fn elected(cluster: Arc<Cluster>) -> TestResult {
     let mut second = fleet.place.candidate()?;
     let lease = "leases/argo-rollouts-controller-lock";
     let holder = text(&fleet.place.get(lease).await?, "/spec/holderIdentity").to_owned();
-    let (status, _) = first.stop().await?;
+    let (status, within) = first.stop().await?;
     assert!(status.success(), "{status}");
+    assert!(within.as_millis() < 2500, "it ended after {within:?}");
+    let left_behind = text(&fleet.place.get(lease).await?, "/spec/holderIdentity").to_owned();
+    assert_ne!(left_behind, holder, "the lease was given back before the process ended");
     let another = |lease: &Value| !["", &*holder].contains(&text(lease, "/spec/holderIdentity"));
     fleet.place.until(lease, "held by the other", another).await?;
     fleet.expect_untouched().await?;

@@ -5,7 +5,7 @@
 //! stored before.
 
 use tidegate_api::analysis::Metric;
-use tidegate_api::object::{Measurement, MetricResult, Strings};
+use tidegate_api::object::{Key, Measurement, MetricResult, Strings};
 use tidegate_api::time::Time;
 
 use super::condition::judge;
@@ -30,9 +30,19 @@ pub struct Exchange {
 
 /// What is kept with the results of a metric, once.
 pub fn about(world: &RunWorld, facts: &Facts, metric: &Metric, masks: &Masks, now: Time) -> Strings {
-    let run = world.run.key();
-    let surroundings = &world.surroundings;
-    providers::metadata(&Ask { run: &run, metric, now, secrets: &facts.secrets, surroundings, masks })
+    providers::metadata(&ask_of(world, &world.run.key(), facts, metric, masks, now))
+}
+
+fn ask_of<'a>(
+    world: &'a RunWorld,
+    run: &'a Key,
+    facts: &'a Facts,
+    metric: &'a Metric,
+    masks: &'a Masks,
+    now: Time,
+) -> Ask<'a> {
+    let began = world.run.analysis_run().and_then(|body| body.status.started);
+    Ask { run, began, metric, now, secrets: &facts.secrets, surroundings: &world.surroundings, masks }
 }
 
 /// Takes a measurement, looks again at one in flight, or ends it.
@@ -55,8 +65,7 @@ pub fn attempt(
     // Measurements of one look end one by one, though they are stored together.
     let now = exchange.map_or(now, |exchange| exchange.heard);
     let run = world.run.key();
-    let surroundings = &world.surroundings;
-    let ask = Ask { run: &run, metric, now: begun, secrets: &facts.secrets, surroundings, masks };
+    let ask = ask_of(world, &run, facts, metric, masks, begun);
     let unknown = |key: &_| !facts.secrets.contains_key(key);
     let needs: Vec<Need> = providers::needs(&ask).into_iter().filter(unknown).map(Need::Live).collect();
     if !needs.is_empty() {

@@ -7,13 +7,27 @@
 //!
 //! One file a provider, one line here. Jobs are not asked over HTTP: [`crate::analysis::job`].
 
+mod cloud_watch;
+mod datadog;
+mod graphite;
+mod influxdb;
+mod kayenta;
+mod new_relic;
+mod prometheus;
+mod shared;
+mod skywalking;
+#[cfg(test)]
+mod testing;
+mod wavefront;
+mod web;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 use tidegate_api::analysis::Metric;
 use tidegate_api::object::{Key, Strings, Text};
 use tidegate_api::problem::Problem;
-use tidegate_api::time::Time;
+use tidegate_api::time::{Stamp, Time};
 
 use crate::analysis::condition::Outcome;
 use crate::analysis::expr::Value;
@@ -21,13 +35,26 @@ use crate::analysis::secrets::{Masks, SecretData};
 use crate::question::{Hidden, Question, Reply};
 
 /// Every provider.
-pub const ALL: &[&dyn Provider] = &[];
+pub const ALL: &[&dyn Provider] = &[
+    &prometheus::Prometheus,
+    &kayenta::Kayenta,
+    &web::Web,
+    &datadog::Datadog,
+    &wavefront::Wavefront,
+    &new_relic::NewRelic,
+    &cloud_watch::CloudWatch,
+    &graphite::Graphite,
+    &influxdb::InfluxDb,
+    &skywalking::SkyWalking,
+];
 
 /// What one measurement is asked with.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// The AnalysisRun.
     pub run: &'a Key,
+    /// When that run began; absent at its first look.
+    pub began: Option<Stamp>,
     /// The metric, with its arguments filled in.
     pub metric: &'a Metric,
     /// When the measurement began: the same in each call of one measurement, whatever time it is by then.
@@ -53,6 +80,29 @@ pub struct Surroundings {
     pub version: Text,
     /// Seconds by which local time is ahead of UTC; SkyWalking is asked in local time.
     pub utc_offset: i64,
+}
+
+impl Surroundings {
+    /// Reads what variables say.
+    pub fn read(namespace: &str, version: &str, variable: &dyn Fn(&str) -> Option<String>) -> Surroundings {
+        let text = |name: &str| variable(name).map(Text::from);
+        let datadog = |api: Text, app: Text, address: Text| DatadogKeys {
+            api: Hidden::new(api),
+            app: Hidden::new(app),
+            address,
+        };
+        let all = (text("DD_API_KEY"), text("DD_APP_KEY"), text("DD_ADDRESS"));
+        Surroundings {
+            namespace: namespace.into(),
+            prometheus: text("ARGO_ROLLOUTS_PROMETHEUS_ADDRESS").filter(|address| !address.is_empty()),
+            datadog: match all {
+                (Some(api), Some(app), Some(address)) => Some(datadog(api, app, address)),
+                _ => None,
+            },
+            version: version.into(),
+            utc_offset: 0,
+        }
+    }
 }
 
 /// Credentials for Datadog from the environment.

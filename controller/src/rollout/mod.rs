@@ -49,6 +49,11 @@ pub fn plan(world: &RolloutWorld, facts: &Facts, now: Time) -> Plan {
         return Plan { needs: claims.needs, ..Plan::default() };
     }
     let mut draft = Draft::new(world, facts, now, spec, claims.kept);
+    if routed::is_bounded(&draft)
+        && let Strategy::Canary(canary) = &mut draft.spec.to_mut().strategy
+    {
+        routed::with_bounded_surge(canary);
+    }
     if claims::carry_out(&mut draft, &claims.adopted, &claims.released) {
         return draft.finish_without_status();
     }

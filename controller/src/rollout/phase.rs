@@ -1,6 +1,6 @@
 //! The phase: one word for the whole Rollout, and why.
 
-use tidegate_api::object::{Object, RolloutStatus};
+use tidegate_api::object::{Object, RolloutStatus, is_final};
 use tidegate_api::spec::{Spec, Strategy};
 
 use crate::names::WORKLOAD_GENERATION;
@@ -68,11 +68,16 @@ pub fn phase(spec: &Spec, status: &RolloutStatus) -> (&'static str, String) {
     }
     let promoted = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
     match &spec.strategy {
-        Strategy::BlueGreen(_) => {
+        Strategy::BlueGreen(spec) => {
             if status.active().is_empty() || status.active() != status.current() {
                 return progressing("active service cutover pending");
             }
             if !promoted {
+                let run = status.blue_green.as_ref().and_then(|blue_green| blue_green.post_run.as_ref());
+                let over = run.is_some_and(|run| is_final(run.status.as_deref().unwrap_or("")));
+                if spec.post_promotion_analysis.is_some() && !over {
+                    return progressing("waiting for analysis to complete");
+                }
                 return progressing("waiting for post-promotion verification to complete");
             }
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_api::object::{Body, Kind, Meta, Object, ReplicaSetBody, Selector, Template, Text};
+use tidegate_api::object::{Body, Kind, Meta, Object, ReplicaSetBody, Selector, Template, Text, Verbatim};
 use tidegate_api::schema;
 use tidegate_api::spec::{AntiAffinity, Strategy};
 
@@ -128,8 +128,8 @@ fn new_replica_set(draft: &Draft<'_>, name: &str, revision: i64) -> Object {
     let mut raw_selector = if raw_selector.is_object() { raw_selector } else { json!({}) };
     raw_selector["matchLabels"][HASH_LABEL] = Value::from(&*hash);
     let mut live = template.with(|t| t.labels.set(HASH_LABEL, hash.clone()));
-    if let Some(spec) = with_anti_affinity(draft, &live.spec) {
-        live = live.with(|t| t.spec = Arc::new(spec));
+    if let Some(spec) = with_anti_affinity(draft, &live.spec.value()) {
+        live = live.with(|t| t.spec = Verbatim::new(spec));
     }
     let mut meta = Meta {
         name: name.into(),
@@ -312,15 +312,15 @@ fn needs_other_anti_affinity(draft: &Draft<'_>, set: &Set) -> bool {
     let preferred = matches!(rule, AntiAffinity::Preferred(_));
     !stable.is_empty()
         && stable != set.hash()
-        && injected_hash(&set.body().template.spec, preferred).is_some_and(|hash| hash != stable)
+        && injected_hash(&set.body().template.spec.value(), preferred).is_some_and(|hash| hash != stable)
 }
 
 fn anti_affinity_edit(draft: &Draft<'_>, set: &Set) -> Option<Edit> {
     let preferred = matches!(anti_affinity(draft)?, AntiAffinity::Preferred(_));
     let template = &set.body().template;
-    let mut document = json!({"spec": (*template.spec).clone()});
+    let mut document = json!({"spec": template.spec.value()});
     remove_anti_affinity(&mut document, preferred);
     let bare = document["spec"].take();
     let spec = with_anti_affinity(draft, &bare).unwrap_or(bare);
-    (spec != *template.spec).then(|| Edit::Template(template.with(|t| t.spec = Arc::new(spec))))
+    (spec != *template.spec.value()).then(|| Edit::Template(template.with(|t| t.spec = Verbatim::new(spec))))
 }

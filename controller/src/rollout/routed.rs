@@ -14,6 +14,7 @@ use super::set::{Deadline, Set};
 use super::traffic::decide::{desired_weight, pods, whole};
 use super::traffic::handles;
 use super::workload;
+use crate::names::BOUNDED_SURGE;
 use crate::plan::Reason;
 use crate::routers::{Router, View, places};
 use crate::sabotage::Sabotage;
@@ -82,6 +83,29 @@ fn scale_of(step: &Step) -> Option<CanaryScale> {
     })
 }
 
+/// Whether the pods of all versions stay within `replicas` and `maxSurge`, as an annotation may ask.
+pub fn is_bounded(draft: &Draft<'_>) -> bool {
+    let asked = draft.rollout().meta.annotations.get(BOUNDED_SURGE);
+    asked.is_some_and(|value| &**value == "true")
+}
+
+/// A strategy in whose stead one with a bounded surge goes: its stable side shrinks as the canary's grows.
+pub fn with_bounded_surge(spec: &mut Canary) {
+    spec.dynamic_stable_scale |= spec.traffic_routing.is_some();
+}
+
+/// The size that a canary may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
+/// may surge, or nothing could move.
+fn within_surge(draft: &Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
+    if !is_bounded(draft) {
+        return size;
+    }
+    let wished = draft.sets[index].wished();
+    let most = draft.n() + Limits::of_canary(spec, draft.n()).surge.max(1);
+    let room = most - draft.sum(|set| set.wished().max(set.actual()));
+    size.min(wished + room.max(0))
+}
+
 /// Whether pods stand as the current step wants them, with the sizes for these weights.
 pub fn is_at_desired_counts(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>) -> bool {
     let goal = sizes(draft, spec, weights);
@@ -139,6 +163,7 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
         true if size > 0 => size,
         _ => bounded(draft, spec, index, size),
     };
+    let target = within_surge(draft, spec, index, target);
     if draft.traffic.trouble.is_some() && target > wished {
         draft.because(Reason::WaitingFor("routers before the canary grows".into()));
         return false;

@@ -2,10 +2,11 @@
 //! weight. It is made when the canary gets traffic, and goes when that has been 0 for a while.
 
 use serde_json::{Value, json};
-use tidegate_api::object::{Key, Kind};
+use tidegate_api::object::{Key, Kind, Object};
 
 use super::document::{
-    adopt, at, become_if_new, create, delete, list, list_mut, set, set_weight, share, text, trouble, weight,
+    adopt, at, become_if_new, controlling_rollout, create, delete, list, list_mut, set, set_weight, share,
+    text, trouble, weight,
 };
 use super::{Change, Place, Reads, Router, Trouble, View, Want};
 
@@ -67,6 +68,25 @@ impl Router for Ambassador {
         };
         mappings(&view.at).into_iter().filter_map(shown).max()
     }
+
+    // ARGO: the reference leaves the copy with its weight when a Rollout no longer names the Mapping (Q33).
+    fn clean_up(&self, object: &Object, is_user: &dyn Fn(&str) -> bool) -> Option<Change> {
+        let owner = controlling_rollout(object)?;
+        let is_copy = ["Mapping", "AmbassadorMapping"].contains(&object.kind.name())
+            && object.meta.name.ends_with("-canary");
+        if !is_copy || is_user(owner) {
+            return None;
+        }
+        let mut document = object.to_value();
+        match weight(&document["spec"]["weight"]) {
+            None => None,
+            Some(0) => Some(delete(object.key())),
+            Some(_) => {
+                set_weight(&mut document["spec"], 0);
+                become_if_new(object, document)
+            }
+        }
+    }
 }
 
 /// Each Mapping once, in the order of the list.
@@ -99,7 +119,7 @@ fn canary_key(at: &Place<'_>, name: &str) -> Key {
     key(at, &format!("{cut}-canary"))
 }
 
-fn is_of_another(view: &View<'_>, canary: &tidegate_api::object::Object) -> bool {
+fn is_of_another(view: &View<'_>, canary: &Object) -> bool {
     canary.meta.controller().is_some() && !view.controls(canary)
 }
 
@@ -312,6 +332,23 @@ mod tests {
         stage.put(foreign);
         assert!(stage.route(&split(5)).unwrap_err().message.contains("controlled by another"));
         assert_eq!(stage.view(|router, view| router.retire(view, &split(0))).unwrap(), []);
+    }
+
+    #[test]
+    fn the_copy_of_a_rollout_without_mappings_is_cleaned_up() {
+        let mut stage = stage("main-service");
+        stage.carry_out(&split(13));
+        let clean_up = |stage: &Stage, is_user: bool| {
+            let object = Object::from_value(canary(stage)).unwrap();
+            Ambassador.clean_up(&object, &|name| is_user && name == "web")
+        };
+        assert_eq!(clean_up(&stage, true), None);
+        let Some(Change { what: What::Become(zero), .. }) = clean_up(&stage, false) else { panic!() };
+        assert_eq!(zero["spec"]["weight"], 0);
+        stage.put((*zero).clone());
+        assert_eq!(clean_up(&stage, false).unwrap().what, What::Delete);
+        let base = Object::from_value(stage.document("Mapping", "main")).unwrap();
+        assert_eq!(Ambassador.clean_up(&base, &|_| false), None);
     }
 
     proptest! {

@@ -125,6 +125,12 @@ pub(super) fn trouble(key: &Key, field: &str, text: impl std::fmt::Display) -> T
     Trouble::of(key, format!("{text} ({key}: {field})"))
 }
 
+/// The name of the Rollout that controls an object.
+pub(super) fn controlling_rollout(object: &Object) -> Option<&Text> {
+    let owner = object.meta.controller()?;
+    (&*owner.kind == "Rollout" && owner.api_version.starts_with("argoproj.io/")).then_some(&owner.name)
+}
+
 /// Gives the document of an object that the Rollout controls the Rollout's present identity. Without it the garbage
 /// collector would take the object of a Rollout that was restored from a backup.
 pub(super) fn adopt(document: &mut Value, view: &View<'_>) {

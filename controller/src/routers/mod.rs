@@ -363,7 +363,7 @@ pub enum Evidence {
 #[error("{message}")]
 pub struct Trouble {
     /// The object; nothing when the Rollout's own configuration is to blame.
-    pub object: Option<Key>,
+    pub object: Option<Box<Key>>,
     /// The reason of the warning event; `TrafficRoutingError` unless the reference has one of its own beside it.
     pub event: Option<(Text, Text)>,
     /// Whether the object does not exist.
@@ -375,7 +375,12 @@ pub struct Trouble {
 impl Trouble {
     /// With an object.
     pub fn of(key: &Key, message: impl Into<Text>) -> Trouble {
-        Trouble { object: Some(key.clone()), event: None, is_missing: false, message: message.into() }
+        Trouble {
+            object: Some(Box::new(key.clone())),
+            event: None,
+            is_missing: false,
+            message: message.into(),
+        }
     }
 
     /// With the Rollout's own configuration.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object, Text};
 
 use super::document::{
-    adopt, annotate, annotation, at, become_if_new, create, delete, list, list_mut, set, share, text, trouble,
+    adopt, annotate, annotation, at, become_if_new, controlling_rollout, create, delete, list, list_mut, set,
+    share, text, trouble,
 };
 use super::{Change, Place, Reads, Router, Trouble, View, Want};
 
@@ -77,13 +78,10 @@ impl Router for Nginx {
 
     // ARGO: the reference leaves the canary Ingress when `trafficRouting.nginx` is removed from a Rollout (Q19).
     fn clean_up(&self, object: &Object, is_user: &dyn Fn(&str) -> bool) -> Option<Change> {
-        let owner = object.meta.controller()?;
-        let is_canary = object.kind == kind()
-            && &*owner.kind == "Rollout"
-            && owner.api_version.starts_with("argoproj.io/")
-            && object.meta.name.ends_with("-canary")
-            && weight_of(object).is_some();
-        if !is_canary || is_user(&owner.name) {
+        let owner = controlling_rollout(object)?;
+        let is_canary =
+            object.kind == kind() && object.meta.name.ends_with("-canary") && weight_of(object).is_some();
+        if !is_canary || is_user(owner) {
             return None;
         }
         Some(with_weight_zero(object).unwrap_or_else(|| delete(object.key())))

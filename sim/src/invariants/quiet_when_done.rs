@@ -21,6 +21,9 @@ impl Invariant for QuietWhenDone {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, _known: &Views) -> Result<(), Violation> {
+        if matches!(what, Happened::Turned) {
+            self.rests = false;
+        }
         let Happened::Stored { by, after, before, .. } = what else { return Ok(()) };
         if *by == Writer::Controller && self.rests {
             let object = after.or(*before).map(|object| object.key());

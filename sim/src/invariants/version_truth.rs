@@ -35,14 +35,14 @@ impl Invariant for VersionTruth {
             _ => None,
         };
         if let Some(template) = asked {
-            self.asked.entry(Kind::Rollout).or_default().insert(containers(&template.spec));
+            self.asked.entry(Kind::Rollout).or_default().insert(containers(&template.spec.value()));
             return Ok(());
         }
         let (Writer::Controller, None, Some(set), Some(_)) = (by, before, after.replica_set(), owner(after))
         else {
             return Ok(());
         };
-        let runs = containers(&set.template.spec);
+        let runs = containers(&set.template.spec.value());
         // What the Rollout says now, or said when this was decided. A write of a dead controller that arrives late was
         // decided longer ago than is remembered; that somebody has asked for it must be enough.
         let mut latest = known.of(*call).map(|view| view.rollout.clone()).peekable();
@@ -50,7 +50,9 @@ impl Invariant for VersionTruth {
         let truth = owner(after).and_then(|key| world.get(&key).cloned());
         let mut wishes = latest
             .chain(truth)
-            .filter_map(|rollout| Some(containers(&rollout.rollout()?.spec.spec().template.as_ref()?.spec)))
+            .filter_map(|rollout| {
+                Some(containers(&rollout.rollout()?.spec.spec().template.as_ref()?.spec.value()))
+            })
             .peekable();
         if is_remembered && wishes.peek().is_some() && !wishes.any(|wish| wish == runs) {
             let message = format!("ReplicaSet {} runs {runs}, which is no longer asked for", after.meta.name);

@@ -101,11 +101,11 @@ impl World {
     }
 
     /// From now on the API server serves this kind, or does so no longer.
-    pub fn serve(&mut self, kind: &str, is_served: bool) {
-        match is_served {
-            true => drop(self.config_mut().routers.unserved.remove(kind)),
-            false => drop(self.config_mut().routers.unserved.insert(kind.to_owned(), None)),
-        }
+    pub fn serve(&mut self, kind: &str, is_served: bool, watch: &mut dyn Observer) {
+        self.turn(watch, |config| match is_served {
+            true => drop(config.routers.unserved.remove(kind)),
+            false => drop(config.routers.unserved.insert(kind.to_owned(), None)),
+        });
         self.relist(kind);
     }
 

@@ -18,6 +18,7 @@ const FAMILIES: &[(&str, usize)] = &[
     ("E", 10),
     ("X", 25),
     ("C", 6),
+    ("AX", 32),
 ];
 
 /// Vectors of pure functions stand beside the function: their numbers, the file, the name of the test.
@@ -45,7 +46,9 @@ const SCALE: &str = include_str!("../../../controller/src/rollout/scale.rs");
 const CANONICAL: &str = include_str!("../../../api/src/schema/canonical.rs");
 
 const ROUTING: &str = "needs traffic routing";
-const ANALYSIS: &str = "needs analysis runs";
+const ANALYSIS: &str = "needs analyses played to their end";
+const EXPERIMENTS: &str = "needs experiments";
+const JOBS: &str = "needs Jobs in the invented cluster";
 const PLUGINS: &str = "needs step plugins";
 
 /// What cannot be checked yet, and what it waits for.
@@ -53,12 +56,12 @@ const WAITING: &[(&str, &[usize], &str)] = &[
     ("T", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20], ROUTING),
     ("A", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], ROUTING),
     ("K", &[7, 8], ANALYSIS),
-    ("P", &[11], ANALYSIS),
-    ("G", &[15, 16, 17], ANALYSIS),
-    ("X", &[23], ANALYSIS),
     ("X", &[15, 16, 17, 18], PLUGINS),
     ("X", &[25], ROUTING),
-    ("C", &[2, 6], ANALYSIS),
+    ("C", &[2], ANALYSIS),
+    ("AX", &[13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26], EXPERIMENTS),
+    ("AX", &[29, 30, 31], JOBS),
+    ("AX", &[32], ANALYSIS),
 ];
 
 /// Every vector is in exactly one of the lists, and the tests elsewhere exist.

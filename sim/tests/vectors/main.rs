@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod analysis;
 mod blue_green;
 mod canary;
 mod commands;
@@ -36,6 +37,7 @@ pub const fn vector(id: &'static str, says: &'static str, check: fn()) -> Vector
 /// All that are checked here.
 pub fn all() -> impl Iterator<Item = &'static Vector> {
     let lists = [
+        analysis::VECTORS,
         canary::VECTORS,
         progress::VECTORS,
         pauses::VECTORS,

@@ -23,6 +23,7 @@ use tidegate_sim::world::{Millis, PodModels};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::serve::{Server, Serving};
 use super::status::{self, Birth};
 use super::{NODE, Order};
 use crate::TestbedError;
@@ -51,6 +52,8 @@ struct Tracked {
     writes: VecDeque<Write>,
     /// Writes of one pod are done one after the other.
     writing: bool,
+    /// Answers requests, if it does.
+    server: Option<Server>,
 }
 
 /// What is to be written.
@@ -95,6 +98,7 @@ pub(super) async fn look_after(
     models: PodModels,
     dice: Dice,
     mut orders: mpsc::UnboundedReceiver<Order>,
+    serving: Option<Serving>,
 ) {
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
     let pods: Api<DynamicObject> = match &namespace {
@@ -105,6 +109,7 @@ pub(super) async fn look_after(
     let mut ward = Ward {
         client,
         models,
+        serving,
         dice,
         pods: BTreeMap::new(),
         listed: None,
@@ -132,6 +137,7 @@ pub(super) async fn look_after(
 struct Ward {
     client: Client,
     models: PodModels,
+    serving: Option<Serving>,
     dice: Dice,
     pods: BTreeMap<Name, Tracked>,
     /// The names seen so far while the watch lists anew: what is missing at the end is gone.
@@ -219,6 +225,7 @@ impl Ward {
             dying: false,
             writes: VecDeque::new(),
             writing: false,
+            server: None,
         };
         let is_dying = tracked.object.meta.deleting.is_some();
         self.pods.insert(name.clone(), tracked);
@@ -252,6 +259,9 @@ impl Ward {
             }
             Due::Stage(Stage::Gone) => {
                 if pod.dying {
+                    if let Some(server) = pod.server.take() {
+                        server.end();
+                    }
                     self.write(&name, Write::Remove);
                 }
             }
@@ -262,6 +272,9 @@ impl Ward {
                     turn = turn.in_hand(stage);
                 }
                 if let Some(look) = turn.look {
+                    if let Some(serving) = self.serving {
+                        pod.serve(look, serving);
+                    }
                     self.write(&name, Write::Show(look, None));
                 }
                 for (after, next) in turn.then {
@@ -339,6 +352,20 @@ impl Ward {
 }
 
 impl Tracked {
+    /// Containers that run answer, before anybody is told that they are ready.
+    fn serve(&mut self, look: Look, serving: Serving) {
+        if !matches!(look.containers, Containers::Run) {
+            self.server = None;
+        } else if self.server.is_none() {
+            let containers = self.object.pod().map(|body| &body.spec["containers"]);
+            let image = containers.and_then(|list| list[0]["image"].as_str()).unwrap_or("");
+            match Server::start(self.birth.address, image, serving) {
+                Ok(server) => self.server = Some(server),
+                Err(error) => eprintln!("{} does not serve: {error}", self.object.meta.name),
+            }
+        }
+    }
+
     fn show(&mut self, look: Look) -> Value {
         let now = now();
         let since = match self.ready {

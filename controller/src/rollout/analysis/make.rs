@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_api::analysis::{AnalysisSpec, RolloutAnalysis};
-use tidegate_api::object::{AnalysisRunBody, Body, Kind, Meta, Object, OwnerRef, Strings};
+use tidegate_api::object::{AnalysisRunBody, Body, Kind, Meta, Object, OwnerRef, Strings, Text};
 
 use super::{Question, ROLLOUT_TYPE, STEP_INDEX, is_over, is_told_to_end};
 use crate::analysis::args::{Hashes, of_rollout};
@@ -18,7 +18,9 @@ pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -
     let spec = match spec_of(draft, asked) {
         Ok(spec) => spec,
         Err(why) => {
-            draft.fail(format!("{} analysis: {why}", question.kind()));
+            let trouble: Text = format!("{} analysis: {why}", question.kind()).into();
+            draft.analysis_trouble = Some(trouble.clone());
+            draft.fail(trouble);
             return None;
         }
     };

@@ -17,13 +17,16 @@ use tidegate_api::spec::{BlueGreen, Canary, StepKind};
 
 use super::canary::current_step;
 use super::draft::Draft;
-use super::{blue_green, promotion, services};
+use super::{blue_green, conditions, promotion, services};
 use crate::edit::Edit;
 use crate::names::HASH_LABEL;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 
 /// Why a Rollout is paused whose evidence decides nothing.
 pub const INCONCLUSIVE: &str = "InconclusiveAnalysisRun";
+
+/// Condition of a Rollout that cannot make a run which it needs.
+const TROUBLE: &str = "ReconciliationError";
 
 /// Label of runs: the step they belong to.
 pub const STEP_INDEX: &str = "step-index";
@@ -330,6 +333,18 @@ fn tell(draft: &mut Draft<'_>, runs: &Runs) {
 /// Writes the current runs into the status of this pass, if the pass looked at them.
 pub fn record(draft: &mut Draft<'_>) {
     let Some(runs) = draft.runs.clone() else { return };
+    // ARGO: the reference tries again in silence, and the update seems to go on.
+    match draft.analysis_trouble.clone() {
+        Some(why) => {
+            let now = draft.stamp();
+            let known = draft.status.condition(TROUBLE).and_then(|known| known.message.clone());
+            if known.as_ref() != Some(&why) {
+                conditions::renew(&mut draft.status, TROUBLE, "True", "AnalysisRunCreateError", &why, now);
+                draft.warn_with_status("AnalysisRunCreateError", why.to_string());
+            }
+        }
+        None => conditions::remove(&mut draft.status, TROUBLE),
+    }
     let of = |run: &Option<Arc<Object>>| {
         run.as_ref().map(|run| {
             let status = run.analysis_run().map(|body| body.status.clone()).unwrap_or_default();

@@ -5,7 +5,9 @@ use tidegate_api::traffic::WHOLE;
 
 use super::super::canary::{self, current_step};
 use super::super::draft::Draft;
+use super::super::routed;
 use super::super::set::Set;
+use super::capacity;
 
 /// What the table says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +72,17 @@ pub fn decide(draft: &Draft<'_>, spec: &Canary) -> Decision {
     if !canary::is_at_desired_counts_without_weights(draft, spec) {
         let before = spec.steps.get(..index.min(spec.steps.len())).unwrap_or_default();
         let weight = last_weight(before).unwrap_or(0);
+        if routed::is_bounded(draft) {
+            // Few pods more than wished may exist, so weight and pods take turns on the way to the step.
+            let goal = last_weight(spec.steps.get(..=index).unwrap_or(&spec.steps));
+            let goal = if index >= spec.steps.len() { whole } else { goal.unwrap_or(0) };
+            let carried = draft.new.map_or(0, |new| capacity::steadily_available(draft, new));
+            let weight = goal.min(parts(carried, draft.n(), whole)).max(weight);
+            return Decision {
+                has_arms: true,
+                ..plain(weight, "pods for the step come as the surge allows")
+            };
+        }
         return Decision { has_arms: true, ..plain(weight, "pods for the step are not there yet") };
     }
     match current_step(draft, spec) {

@@ -75,7 +75,7 @@ fn agent(name: &str) -> ManagedRoute {
 
 #[test]
 fn v43_ingress_missing_or_without_the_service() {
-    check_trouble(&stage(&[], &[]), "Ingress \"main\" not found");
+    check_trouble(&stage(&[], &[]), "ingresses.networking.k8s.io \"main\" not found");
     check_trouble(
         &stage(&[], &[ingress("main", &["other"])]),
         "ingress does not have service `stable` in rules (Ingress prod/main: spec.rules)",

@@ -65,8 +65,7 @@ fn of_xml(reply: &str) -> Option<Element> {
     // The elements that are open, the outermost one a stand-in for the document.
     let mut open = vec![Element::default()];
     let mut rest = reply;
-    loop {
-        let Some(start) = rest.find('<') else { break };
+    while let Some(start) = rest.find('<') {
         let (text, tag) = rest.split_at(start);
         open.last_mut()?.text.push_str(&unescaped(text));
         if let Some(after) = tag.strip_prefix("<!--") {

@@ -64,7 +64,7 @@ fn v117_what_is_missing_is_told() {
     half["backends"].as_array_mut().unwrap().pop();
     check_trouble(&http(json!([half])), &split(10), "apisix route canary backend was not found");
     let nothing = stage_of(Value::Null, json!({"name": "main"}), &[]);
-    check_trouble(&nothing, &split(10), "ApisixRoute \"main\" not found");
+    check_trouble(&nothing, &split(10), "apisixroutes.apisix.apache.org \"main\" not found");
 }
 
 #[test]
@@ -158,7 +158,12 @@ fn v123_without_managed_routes_nothing_is_deleted() {
     let mut stage = stage(Value::Null, spec());
     stage.put(made.document("ApisixRoute", "beta"));
     stage.carry_out(&split(25));
-    stage.document("ApisixRoute", "beta");
+    let left = Object::from_value(stage.document("ApisixRoute", "beta")).unwrap();
+    // Only when nobody names it any more it goes.
+    assert_eq!(Apisix.clean_up(&left, &|name| name == "web"), None);
+    assert_eq!(Apisix.clean_up(&left, &|_| false).unwrap().what, What::Delete);
+    let users = Object::from_value(stage.document("ApisixRoute", "main")).unwrap();
+    assert_eq!(Apisix.clean_up(&users, &|_| false), None);
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl World {
         let mut pod = Object {
             kind: Kind::Pod,
             meta: Default::default(),
-            body: Body::Pod(PodBody::new(template.spec)),
+            body: Body::Pod(PodBody::new(template.spec.tree())),
         };
         pod.meta.name = pod_name(&meta.name, self.pods_made);
         pod.meta.namespace = meta.namespace.clone();

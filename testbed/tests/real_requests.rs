@@ -1,0 +1,32 @@
+//! Releases under real requests: Traefik before pods that really answer, and nobody may notice.
+//!
+//! Everything runs in a network of its own. By default a few stories are played; `cargo xtask requests` plays all.
+
+#[path = "real_requests/bed.rs"]
+mod bed;
+#[path = "real_requests/stories.rs"]
+mod stories;
+
+use std::process::ExitCode;
+
+use tidegate_testbed::{Suite, controller, programs, requests, run_tests_apart};
+
+fn main() -> ExitCode {
+    let mut suite = Suite::default()
+        .test("pods_answer_until_they_are_told_and_a_while_longer", bed::life)
+        .test("a_split_by_hand_through_a_traefik_service", bed::traefik_service)
+        .test("a_split_by_hand_through_an_http_route", bed::http_route)
+        .test("what_goes_wrong_is_counted", bed::failures);
+    for (story, manner, route, each_time) in stories::all() {
+        let name = stories::name(story, manner, route);
+        let play = move |cluster| stories::play(cluster, story, manner, route);
+        suite = if each_time { suite.test(&name, play) } else { suite.rare(&name, play) };
+    }
+    run_tests_apart(suite, |settings| {
+        if let Err(missing) = programs::Programs::get(settings)? {
+            return Ok(Err(missing));
+        }
+        controller::program()?;
+        Ok(requests::build()?.map(drop))
+    })
+}
