@@ -135,7 +135,6 @@ fn a_third_version_midway_loses_no_request() {
 }
 
 #[test]
-#[ignore = "a superseded version goes as soon as its users have left, without the delay of S7"]
 fn a_third_version_midway_keeps_every_invariant() {
     let mut problems = Vec::new();
     third_versions().iter().for_each(|(name, outcome)| check(name, outcome, &mut problems));
@@ -183,7 +182,6 @@ fn an_abort_while_a_router_is_away_loses_no_request() {
 }
 
 #[test]
-#[ignore = "where a gateway tells, the delay of an aborted version counts from the abort, not from when its users left"]
 fn an_abort_while_a_router_is_away_keeps_every_invariant() {
     let mut problems = Vec::new();
     aborts_in_an_outage().iter().for_each(|(name, outcome)| check(name, outcome, &mut problems));

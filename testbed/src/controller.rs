@@ -86,9 +86,9 @@ impl Launch {
 /// Builds the program, and answers where it is.
 pub fn program() -> Result<PathBuf, TestbedError> {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(repository()).args([
-        "build", "--quiet", "--locked", "-p", "tidegate", "--bin", "tidegate",
-    ]);
+    cargo
+        .current_dir(repository())
+        .args(["build", "--quiet", "--locked", "-p", "tidegate", "--bin", "tidegate"]);
     let done = cargo.status().map_err(TestbedError::io("run cargo"))?;
     if done.success() { built() } else { Err(TestbedError::Build(format!("no controller: {done}"))) }
 }

@@ -34,7 +34,8 @@ impl GoProgram {
     pub(crate) fn build(&self) -> Result<Result<PathBuf, String>, TestbedError> {
         let folder = repository().join("target").join(self.name);
         fs::create_dir_all(&folder).map_err(TestbedError::io(format!("create {}", folder.display())))?;
-        let lock = File::create(folder.join("lock")).map_err(TestbedError::io("create the lock of the build"))?;
+        let lock =
+            File::create(folder.join("lock")).map_err(TestbedError::io("create the lock of the build"))?;
         lock.lock().map_err(TestbedError::io("wait for another build"))?;
 
         let fingerprint = self.fingerprint()?;

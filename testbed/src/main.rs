@@ -10,7 +10,9 @@ use tidegate_sim::world::{PodModel, PodModels};
 use tidegate_testbed::load::Load;
 use tidegate_testbed::scenarios::Beside;
 use tidegate_testbed::stories::{self, Folder};
-use tidegate_testbed::{Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs, requests};
+use tidegate_testbed::{
+    Cluster, ControlPlane, Settings, StandIn, Testbed, TestbedError, begin, programs, requests,
+};
 
 #[derive(Parser)]
 #[command(about = "A Kubernetes control plane for tests")]

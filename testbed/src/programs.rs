@@ -73,7 +73,8 @@ impl Programs {
 /// Builds the programs unless what is there is current.
 pub fn build() -> Result<Result<Programs, String>, TestbedError> {
     let module = repository().join("testenv");
-    let go_mod = fs::read_to_string(module.join("go.mod")).map_err(TestbedError::io("read testenv/go.mod"))?;
+    let go_mod =
+        fs::read_to_string(module.join("go.mod")).map_err(TestbedError::io("read testenv/go.mod"))?;
     let version = required(&go_mod, "k8s.io/kubernetes")
         .ok_or_else(|| TestbedError::Build("go.mod requires no version of k8s.io/kubernetes".into()))?;
     let testenv = GoProgram {
@@ -85,7 +86,9 @@ pub fn build() -> Result<Result<Programs, String>, TestbedError> {
         name: "testenv",
     };
     let Ok(folder) = testenv.build()? else {
-        return Ok(Err("neither Go, nor KUBEBUILDER_ASSETS, nor TIDEGATE_TEST_KUBECONFIG is to be found".into()));
+        return Ok(Err(
+            "neither Go, nor KUBEBUILDER_ASSETS, nor TIDEGATE_TEST_KUBECONFIG is to be found".into()
+        ));
     };
     for name in ["etcd", "kube-apiserver", "kube-controller-manager"] {
         let link = folder.join(name);

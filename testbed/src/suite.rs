@@ -77,7 +77,8 @@ pub fn run_tests_apart(suite: Suite, prepare: impl FnOnce(&Settings) -> Prepared
     if own_network::is_inside() {
         return suite.run(&arguments, &settings);
     }
-    let outcome = prepare(&settings).and_then(|prepared| prepared.map_or_else(|why| Ok(why), |()| own_network::enter()));
+    let outcome = prepare(&settings)
+        .and_then(|prepared| prepared.map_or_else(|why| Ok(why), |()| own_network::enter()));
     match outcome {
         Ok(reason) => suite.skip(&arguments, &reason),
         Err(error) => {
@@ -92,13 +93,17 @@ pub type Prepared = Result<Result<(), String>, TestbedError>;
 
 impl Suite {
     fn list(self, arguments: &Arguments) -> ExitCode {
-        let names = self.tests.into_iter().map(|entry| Trial::test(entry.name, || Ok(())).with_ignored_flag(entry.rare));
+        let names = self
+            .tests
+            .into_iter()
+            .map(|entry| Trial::test(entry.name, || Ok(())).with_ignored_flag(entry.rare));
         libtest_mimic::run(arguments, names.collect()).exit_code()
     }
 
     fn skip(self, arguments: &Arguments, reason: &str) -> ExitCode {
         println!("SKIPPED {} real-server tests: {reason}", self.tests.len());
-        let names = self.tests.into_iter().map(|entry| Trial::test(entry.name, || Ok(())).with_ignored_flag(true));
+        let names =
+            self.tests.into_iter().map(|entry| Trial::test(entry.name, || Ok(())).with_ignored_flag(true));
         let arguments = Arguments { ignored: false, include_ignored: false, ..arguments.clone() };
         libtest_mimic::run(&arguments, names.collect()).exit_code()
     }

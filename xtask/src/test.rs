@@ -47,7 +47,8 @@ pub fn proxy() -> Result<(), String> {
 /// Plays every story of a release under real requests.
 pub fn requests(stories: &[String]) -> Result<(), String> {
     proxy()?;
-    let test = ["test", "--locked", "-p", "tidegate-testbed", "--test", "real_requests", "--", "--include-ignored"];
+    let test =
+        ["test", "--locked", "-p", "tidegate-testbed", "--test", "real_requests", "--", "--include-ignored"];
     let arguments: Vec<&str> = test.into_iter().chain(stories.iter().map(String::as_str)).collect();
     cargo("releases under real requests", &arguments)
 }

@@ -259,14 +259,14 @@ fn outcome(job: &Object) -> Option<&'static str> {
     let Body::Other(document) = &job.body else { return None };
     let conditions = document["status"]["conditions"].as_array().into_iter().flatten();
     // INVARIANT: S20, a Job succeeds by its condition Complete alone.
-    let said = conditions.filter(|condition| condition["status"] != "False").filter_map(|condition| {
+    let mut said = conditions.filter(|condition| condition["status"] != "False").filter_map(|condition| {
         match condition["type"].as_str() {
             Some("Complete") => Some("Successful"),
             Some("Failed") => Some("Failed"),
             _ => None,
         }
     });
-    said.last()
+    said.next_back()
 }
 
 /// What keeps a pod of a Job from ever starting.

@@ -214,9 +214,14 @@ fn bounded(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64
     size.max(fewest(draft, spec, index)).min(wished)
 }
 
-/// Whether all routers were told to send nothing to the canary.
+/// Whether all routers were told to send nothing to the canary, and none that can tell denies it.
 fn is_abandoned(draft: &Draft<'_>) -> bool {
-    draft.traffic.weight.unwrap_or(0) == 0 && draft.traffic.trouble.is_none()
+    draft.traffic.weight.unwrap_or(0) == 0 && is_told(draft)
+}
+
+/// Whether routers could do what was asked of them, and none that can tell says that it is not in force.
+fn is_told(draft: &Draft<'_>) -> bool {
+    draft.traffic.trouble.is_none() && draft.traffic.verified != Some(false)
 }
 
 /// Seconds until what was asked of routers is in force: a delay begins when the last request has been led away (S7).
@@ -283,8 +288,8 @@ pub fn is_referenced(draft: &Draft<'_>, spec: &Canary, index: usize) -> bool {
             .any(|name| &**name == hash)
 }
 
-/// Older ReplicaSets go once nothing names them and nothing flows to them: after their delay the one that was stable, at
-/// once the one of an interrupted update.
+/// Older ReplicaSets go once nothing names them and nothing flows to them, after their delay.
+// ARGO: the reference takes the pods of an interrupted update away at once (S7).
 // ARGO: pods that are not available are not taken from a ReplicaSet that is still named (Q25).
 fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
     if draft.facts.is_sabotaged(Sabotage::KeepSuperseded) {
@@ -304,9 +309,12 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
             draft.because(Reason::WaitingFor("available pods before older revisions shrink".into()));
             continue;
         }
-        let has_deadline = set.deadline() != Deadline::None;
+        if !is_told(draft) {
+            draft.because(Reason::WaitingFor(format!("routers before {} goes", set.name()).into()));
+            continue;
+        }
         let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
-        let size = if spec.dynamic_stable_scale || !(draft.is_fully_promoted() || has_deadline) {
+        let size = if spec.dynamic_stable_scale {
             0
         } else {
             let limit = spec.scale_down_delay_revision_limit;

@@ -76,8 +76,15 @@ impl Ground {
         let serving = Serving { port: PORT, capacity };
         let stand_in = StandIn::serve(client.clone(), Some(name), models, seed(name), serving).await?;
         let proxy = Proxy::start(&proxy::build()??, &kubeconfig, name).await?;
-        let ground =
-            Ground { namespace: name.to_owned(), client, kubeconfig, route, pods, proxy, _stand_in: stand_in };
+        let ground = Ground {
+            namespace: name.to_owned(),
+            client,
+            kubeconfig,
+            route,
+            pods,
+            proxy,
+            _stand_in: stand_in,
+        };
         for object in route.objects(name, ground.proxy.address().port()) {
             ground.apply(&object).await?;
         }

@@ -86,11 +86,16 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (total, failed) = (self.total(), self.failed());
-        writeln!(f, "{total} requests, {failed} failed, the slowest took {:.3} s", self.slowest().as_secs_f64())?;
+        writeln!(
+            f,
+            "{total} requests, {failed} failed, the slowest took {:.3} s",
+            self.slowest().as_secs_f64()
+        )?;
         let last = self.answers.last().map_or(0, |answer| answer.at.as_secs());
         for second in 0..=last {
             write!(f, "  {second:>3} s")?;
-            for (version, share) in self.shares(Duration::from_secs(second), Duration::from_secs(second + 1)) {
+            for (version, share) in self.shares(Duration::from_secs(second), Duration::from_secs(second + 1))
+            {
                 write!(f, "  {version} {share:.1} %")?;
             }
             for ((_, cause), count) in self.failures().range((second, "")..(second + 1, "")) {

@@ -63,7 +63,9 @@ impl Route {
     /// What a person writes to give the canary this weight.
     pub(super) fn weighted(self, namespace: &str, port: u16, canary: i64) -> Value {
         let (mut object, list) = match self {
-            Route::TraefikService => (self.objects(namespace, port).swap_remove(0), "/spec/weighted/services"),
+            Route::TraefikService => {
+                (self.objects(namespace, port).swap_remove(0), "/spec/weighted/services")
+            }
             Route::HttpRoute => (self.objects(namespace, port).swap_remove(2), "/spec/rules/0/backendRefs"),
         };
         if let Some(Value::Array(sides)) = object.pointer_mut(list) {

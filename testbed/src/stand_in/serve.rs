@@ -38,7 +38,10 @@ impl Server {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (end, ended) = watch::channel(false);
-        let pod = Arc::new(Pod { image: image.to_owned(), allowance: Mutex::new(Allowance::new(serving.capacity)) });
+        let pod = Arc::new(Pod {
+            image: image.to_owned(),
+            allowance: Mutex::new(Allowance::new(serving.capacity)),
+        });
         Ok(Server { task: Some(tokio::spawn(listen(listener, pod, ended))), end })
     }
 
@@ -136,7 +139,8 @@ mod tests {
     fn a_pod_answers_what_it_can() {
         let begin = Instant::now();
         let mut allowance = Allowance { capacity: 10.0, left: 10.0, at: begin };
-        let mut answered = |at: u64| (0..30).filter(|_| allowance.take(begin + Duration::from_millis(at))).count();
+        let mut answered =
+            |at: u64| (0..30).filter(|_| allowance.take(begin + Duration::from_millis(at))).count();
         assert_eq!(answered(0), 10);
         assert_eq!(answered(500), 5);
         assert_eq!(answered(5000), 10);

@@ -81,7 +81,9 @@ pub fn all() -> Vec<(Story, Manner, Route, bool)> {
     let mut all = Vec::new();
     for route in [Route::TraefikService, Route::HttpRoute] {
         for manner in manners {
-            all.extend(stories.map(|story| (story, manner, route, each_time.contains(&(story, manner, route)))));
+            all.extend(
+                stories.map(|story| (story, manner, route, each_time.contains(&(story, manner, route)))),
+            );
         }
     }
     all
@@ -114,7 +116,8 @@ pub async fn play(cluster: Arc<Cluster>, story: Story, manner: Manner, route: Ro
     let mut controller = Controller::start(&built()?, &ground.kubeconfig, Some(&name))?;
     let release = Release { ground, manner };
     let told = release.run(story, &mut controller).await;
-    let (report, timeline) = told.map_err(|error| format!("{error}\nthe controller said last:\n{}", controller.log()))?;
+    let (report, timeline) =
+        told.map_err(|error| format!("{error}\nthe controller said last:\n{}", controller.log()))?;
     let verdict = release.judge(&report, &timeline).await?;
     println!("{name}: {report}{verdict}");
     if !verdict.is_empty() {
@@ -129,7 +132,11 @@ struct Release {
 }
 
 impl Release {
-    async fn run(&self, story: Story, controller: &mut Controller) -> Result<(Report, Timeline), Box<dyn std::error::Error>> {
+    async fn run(
+        &self,
+        story: Story,
+        controller: &mut Controller,
+    ) -> Result<(Report, Timeline), Box<dyn std::error::Error>> {
         self.ground.apply(&self.rollout("v1")).await?;
         self.until_released("v1").await?;
         let stream = self.ground.stream().await?;
@@ -231,7 +238,11 @@ impl Release {
     }
 
     /// What was not as it should be: nothing.
-    async fn judge(&self, report: &Report, timeline: &Timeline) -> Result<String, Box<dyn std::error::Error>> {
+    async fn judge(
+        &self,
+        report: &Report,
+        timeline: &Timeline,
+    ) -> Result<String, Box<dyn std::error::Error>> {
         let sets = self.ground.list(REPLICA_SET).await?;
         let image = |hash: &str| {
             let is_it = |set: &&Value| set["metadata"]["labels"]["rollouts-pod-template-hash"] == hash;

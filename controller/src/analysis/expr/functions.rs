@@ -447,7 +447,7 @@ fn base64_of(bytes: &[u8]) -> String {
 /// What a text in base64 stands for; nothing when it is none.
 pub fn bytes_of_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
     let mut bytes = Vec::new();

@@ -134,7 +134,7 @@ impl Lexer<'_> {
             self.at += 1;
             text.push('e');
             if self.rest().starts_with(['+', '-']) {
-                text.push_str(&self.rest()[..1].to_owned());
+                text.push_str(&self.source[self.at..=self.at]);
                 self.at += 1;
             }
             text.push_str(&self.take_while(|c| c.is_ascii_digit()));
