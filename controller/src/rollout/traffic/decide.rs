@@ -8,6 +8,7 @@ use super::super::draft::Draft;
 use super::super::routed;
 use super::super::set::Set;
 use super::capacity;
+use crate::sabotage::Sabotage;
 
 /// What the table says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,7 +70,8 @@ pub fn decide(draft: &Draft<'_>, spec: &Canary) -> Decision {
         return plain(0, "a canary without steps moves no weight");
     };
     let index = usize::try_from(index).unwrap_or(0);
-    if !canary::is_at_desired_counts_without_weights(draft, spec) {
+    let is_hasty = draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
+    if !is_hasty && !canary::is_at_desired_counts_without_weights(draft, spec) {
         let before = spec.steps.get(..index.min(spec.steps.len())).unwrap_or_default();
         let weight = last_weight(before).unwrap_or(0);
         if routed::is_bounded(draft) {

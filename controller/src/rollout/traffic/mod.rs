@@ -28,6 +28,7 @@ use super::draft::{Draft, version_of};
 use crate::cache::Moments;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
+use crate::sabotage::Sabotage;
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
@@ -269,7 +270,10 @@ fn allowed(
             return hold;
         }
         let carried = capacity::carried(draft, spec, stable);
-        let weight = wanted.max(most.min(parts - carried));
+        let weight = match draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+            true => wanted,
+            false => wanted.max(most.min(parts - carried)),
+        };
         if weight > wanted {
             let what = format!("stable pods for more than {carried} of {parts} parts of the traffic");
             draft.because(Reason::WaitingFor(what.into()));
@@ -280,7 +284,8 @@ fn allowed(
     if wanted > least {
         let Some(new) = draft.new else { return hold };
         let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
-        let is_users_choice = super::routed::has_explicit_scale(draft, spec);
+        let is_users_choice = super::routed::has_explicit_scale(draft, spec)
+            || draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
         if !is_ready {
             draft.because(Reason::WaitingFor(
                 "the canary's Service to be known before traffic goes to it".into(),
