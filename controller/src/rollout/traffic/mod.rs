@@ -28,8 +28,8 @@ use super::draft::{Draft, version_of};
 use crate::cache::Moments;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
-use crate::sabotage::Sabotage;
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
+use crate::sabotage::Sabotage;
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
 pub use status::{TROUBLE, note_trouble};
@@ -260,7 +260,12 @@ fn allowed(
 ) -> i64 {
     let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
-    let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
+    // What the objects show has been asked for, whatever the status came to record before a crash: a held weight does not
+    // move them.
+    let shown = shown_now(draft, routers);
+    let low = shown.iter().copied().min().unwrap_or(least);
+    let high = shown.iter().copied().max().unwrap_or(most);
+    let hold = recorded_weight(draft).unwrap_or(least).clamp(low, high);
     if wanted < most {
         let Some(stable) = draft.stable else { return hold };
         if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
