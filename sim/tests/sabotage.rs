@@ -155,12 +155,16 @@ fn rows() -> Vec<Row> {
         ("L12", Sabotage::IgnoreRestart, story("restart", rolling(), &[Restart])),
         // The orders in which the reference has lost requests.
         ("S2", Sabotage::WeightBeforePods, routed("routed", json!({}), false, &[Image(2), Promote])),
-        ("S1", Sabotage::RelabelBeforeWeight, routed("third by subsets", json!({}), true, &[Image(2), Image(3)])),
+        (
+            "S1",
+            Sabotage::RelabelBeforeWeight,
+            routed("third by subsets", json!({}), true, &[Image(2), Image(3)]),
+        ),
         ("S1", Sabotage::RelabelBeforeWeight, routed("third", json!({}), false, &[Image(2), Image(3)])),
         ("S3", Sabotage::ShrinkBeforeWeight, routed("dynamic", dynamic(), false, &[Image(2), Promote])),
         ("S2", Sabotage::ReturnBeforePods, routed("abort", dynamic(), false, &[Image(2), Promote, Abort])),
         (
-            "S1",
+            "S2",
             Sabotage::NoPropagationWait,
             routed("promotion", dynamic(), false, &[Image(2), Promote, Promote]),
         ),

@@ -54,7 +54,8 @@ impl DelaysAreKept {
             let gone: Vec<(Key, String)> =
                 self.led.iter().filter(|led| led.0 == key && !now.contains(led)).cloned().collect();
             let status = rollout.rollout().map(|body| &body.status);
-            let is_bounded = rollout.meta.annotations.get(BOUNDED_SURGE).is_some_and(|value| &**value == "true");
+            let is_bounded =
+                rollout.meta.annotations.get(BOUNDED_SURGE).is_some_and(|value| &**value == "true");
             let shrinks_with_weight = canary.dynamic_stable_scale || is_bounded;
             for led in gone {
                 self.led.remove(&led);

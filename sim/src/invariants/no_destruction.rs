@@ -41,7 +41,9 @@ impl Invariant for NoDestruction {
                 return Err(Violation::new(self.name(), world, message));
             }
             // A Service through which nobody comes may be without pods while the stable side is scaled with its weight.
-            if canary.dynamic_stable_scale && truth.rollout.rollout().is_some_and(|body| body.status.stable_hash() == set.hash()) {
+            if canary.dynamic_stable_scale
+                && truth.rollout.rollout().is_some_and(|body| body.status.stable_hash() == set.hash())
+            {
                 return Ok(());
             }
         }

@@ -140,6 +140,9 @@ pub fn pods(weight: i64, n: i64, whole: i64) -> i64 {
 
 /// The weight on the way back to the stable version: none at once, unless that was made smaller and must grow first.
 pub fn drained(draft: &Draft<'_>, spec: &Canary) -> i64 {
+    if draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+        return 0;
+    }
     let (whole, n) = (whole(spec), draft.n());
     let (true, Some(stable), Some(_)) =
         (spec.dynamic_stable_scale && n > 0, draft.stable_set(), draft.new_set())

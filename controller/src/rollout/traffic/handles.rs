@@ -102,7 +102,7 @@ fn point(
         && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !set.is_fully_available()));
     let share = if draft.traffic.is_known { share } else { whole(spec) };
     let is_first = !is_adopted && old.is_empty();
-    let is_hasty = draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
+    let is_hasty = *name == spec.canary_service && draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
     if !is_hasty && (lacks_pods || (share > 0 && !is_first && !can_carry(draft, spec, index, share))) {
         let what = format!("pods of {} before Service {name} moves", draft.sets[index].name());
         draft.because(Reason::WaitingFor(what.into()));
