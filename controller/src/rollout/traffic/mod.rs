@@ -29,6 +29,7 @@ use crate::cache::Moments;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
+use crate::sabotage::Sabotage;
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
 pub use status::{TROUBLE, note_trouble};
@@ -274,7 +275,12 @@ fn allowed(
 ) -> i64 {
     let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
-    let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
+    // What the objects show has been asked for, whatever the status came to record before a crash: a held weight does not
+    // move them.
+    let shown = shown_now(draft, routers);
+    let low = shown.iter().copied().min().unwrap_or(least);
+    let high = shown.iter().copied().max().unwrap_or(most);
+    let hold = recorded_weight(draft).unwrap_or(least).clamp(low, high);
     if wanted < most {
         let Some(stable) = draft.stable else { return hold };
         if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
@@ -284,7 +290,10 @@ fn allowed(
             return hold;
         }
         let carried = capacity::carried(draft, spec, stable);
-        let weight = wanted.max(most.min(parts - carried));
+        let weight = match draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+            true => wanted,
+            false => wanted.max(most.min(parts - carried)),
+        };
         if weight > wanted {
             let what = format!("stable pods for more than {carried} of {parts} parts of the traffic");
             draft.because(Reason::WaitingFor(what.into()));
@@ -295,7 +304,8 @@ fn allowed(
     if wanted > least {
         let Some(new) = draft.new else { return hold };
         let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
-        let is_users_choice = super::routed::has_explicit_scale(draft, spec);
+        let is_users_choice = super::routed::has_explicit_scale(draft, spec)
+            || draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
         if !is_ready {
             draft.because(Reason::WaitingFor(
                 "the canary's Service to be known before traffic goes to it".into(),
