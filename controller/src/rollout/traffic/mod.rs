@@ -52,6 +52,8 @@ pub struct Traffic {
     pub is_in_force: bool,
     /// What routers that can tell say about the weight: no as soon as one says no.
     pub verified: Option<bool>,
+    /// Whether all that leads to the canary is known to lead to its pods.
+    pub leads_to_canary: bool,
     /// Whether the header and mirror routes of the steps so far are asked for.
     pub has_routes: bool,
     /// What a router could not do.
@@ -94,10 +96,13 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         (_, Some(trouble)) => return fail(draft, trouble),
     };
     let is_labelled = labels.is_empty();
+    let names_new = !by_subsets || draft.new_set().is_some_and(|new| new.hash() == &*canary_hash);
     carry_out(draft, labels);
-    let weight = allowed(draft, spec, &routers, &decision, is_labelled);
+    let weight = allowed(draft, spec, &routers, &decision, (is_labelled, names_new));
     let routes = routes_of_steps(draft, spec);
-    let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    let canary_is_ready =
+        is_labelled && names_new && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    draft.traffic.leads_to_canary = canary_is_ready;
     let can_route = canary_is_ready && decision.keeps_routes;
     let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
         true => draft.traffic.asked.0,
@@ -186,6 +191,14 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
     if let Some(at) = waits_until {
         draft.wake_at(at, "routes and Services reach the data plane");
     }
+    // Evidence may come sooner than what was replaced lately is forgotten, which still binds sizes.
+    if range(&known) != range(&asked) {
+        let world = draft.world;
+        let rested = world.routes.keys().filter_map(|key| world.rests_at(key, stretch, now)).max();
+        if let Some(at) = rested {
+            draft.wake_at(at, "nobody goes by the earlier weight");
+        }
+    }
 }
 
 /// The weights that the objects show now.
@@ -271,7 +284,7 @@ fn allowed(
     spec: &Canary,
     routers: &[(&'static dyn Router, Place<'_>)],
     decision: &Decision,
-    is_labelled: bool,
+    (is_labelled, names_new): (bool, bool),
 ) -> i64 {
     let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
@@ -303,7 +316,8 @@ fn allowed(
     }
     if wanted > least {
         let Some(new) = draft.new else { return hold };
-        let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
+        let is_ready =
+            is_labelled && names_new && handles::is_ready(draft, spec, routers, handles::Side::Canary);
         let is_users_choice = super::routed::has_explicit_scale(draft, spec)
             || draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
         if !is_ready {
@@ -381,6 +395,9 @@ pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<S
     match (&draft.traffic.trouble, draft.traffic.weight, draft.traffic.verified) {
         (Some(trouble), ..) => Some(format!("routers to take weight {weight} over: {trouble}")),
         (None, Some(now), Some(false)) if now == weight => Some(format!("weight {weight} to be confirmed")),
+        (None, Some(now), _) if now == weight && weight > 0 && !draft.traffic.leads_to_canary => {
+            Some(format!("weight {weight} to lead to the new pods"))
+        }
         (None, Some(now), _) if now == weight => None,
         _ => Some(format!("weight {weight} to be safe")),
     }
