@@ -26,6 +26,15 @@ fn many(value: &Value) -> &[Value] {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
+/// A number as Prometheus writes it.
+pub fn number(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => json!("NaN"),
+        value if value.is_infinite() => json!(if value > 0.0 { "+Inf" } else { "-Inf" }),
+        value => json!(value),
+    }
+}
+
 /// A sample as Prometheus writes it: in quotes.
 fn sample(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
