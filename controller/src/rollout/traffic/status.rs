@@ -20,8 +20,24 @@ pub fn recorded_arms(draft: &Draft<'_>) -> Vec<Text> {
     additional.into_iter().flatten().filter_map(|arm| arm.service.clone()).collect()
 }
 
-/// Records the weights that are asked for from now on.
-pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
+/// What the status says about whether the recorded weights are in force.
+pub fn recorded_verdict(draft: &Draft<'_>) -> Option<bool> {
+    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    weights.and_then(|weights| weights.verified.as_ref()).and_then(|verified| verified.as_bool())
+}
+
+/// Whether the recorded weights are these.
+pub fn is_recorded(draft: &Draft<'_>, spec: &Canary, want: &Want<'_>) -> bool {
+    let recorded = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    recorded.is_some_and(|recorded| is_same(recorded, &weights_of(spec, want)))
+}
+
+/// Whether two weights are the same, verified or not.
+fn is_same(one: &TrafficWeights, other: &TrafficWeights) -> bool {
+    (&one.canary, &one.stable, &one.additional) == (&other.canary, &other.stable, &other.additional)
+}
+
+fn weights_of(spec: &Canary, want: &Want<'_>) -> TrafficWeights {
     let text = |text: &str| (!text.is_empty()).then(|| Text::from(text));
     let destination = |weight: i64, service: &str, hash: &str| {
         let mut destination = WeightDestination::default();
@@ -36,11 +52,14 @@ pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
     weights.canary = Some(destination(want.weight, &spec.canary_service, want.canary_hash));
     weights.stable = Some(destination(rest.max(0), &spec.stable_service, want.stable_hash));
     weights.additional = (!arms.is_empty()).then_some(arms);
+    weights
+}
+
+/// Records the weights that are asked for from now on.
+pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
+    let mut weights = weights_of(spec, want);
     let before = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
-    let differs = before.as_ref().is_none_or(|before| {
-        (&before.canary, &before.stable, &before.additional)
-            != (&weights.canary, &weights.stable, &weights.additional)
-    });
+    let differs = before.as_ref().is_none_or(|before| !is_same(before, &weights));
     if differs {
         let message = format!("Traffic weight updated {}", details(before.as_ref(), &weights));
         draft.tell_with_next_write("TrafficWeightUpdated", message);
