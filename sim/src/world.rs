@@ -36,6 +36,7 @@ use crate::cluster::life::Stage;
 use crate::cluster::store::{Change, Store};
 use crate::dataplane::applied::DataPlane;
 use crate::dice::Dice;
+use crate::metrics::Answers;
 use incarnation::News;
 use observe::digest;
 
@@ -60,6 +61,7 @@ pub struct World {
     pub(crate) plane: DataPlane,
     /// Objects that somebody puts back as they were.
     pub(crate) kept: BTreeMap<Key, Kept>,
+    pub(crate) answers: Answers,
     heap: BinaryHeap<Entry>,
     sequence: u64,
     chain: Chain,
@@ -87,6 +89,8 @@ pub struct Stock {
     pub routers: Dice,
     /// Lag of endpoints.
     pub endpoints: Dice,
+    /// Latency of metric providers.
+    pub metrics: Dice,
     /// Faults by chance.
     pub faults: Dice,
     /// What becomes of calls under way in a crash.
@@ -177,6 +181,7 @@ impl World {
             pods: dice("pods"),
             routers: dice("routers"),
             endpoints: dice("endpoints"),
+            metrics: dice("metrics"),
             faults: dice("faults"),
             crashes: dice("crashes"),
         };
@@ -192,6 +197,7 @@ impl World {
             loads: BTreeMap::new(),
             plane: DataPlane::new(config.traffic.is_some()),
             kept: BTreeMap::new(),
+            answers: Answers::default(),
             config: Arc::new(config),
             heap: BinaryHeap::new(),
             sequence: 0,

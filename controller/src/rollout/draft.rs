@@ -46,6 +46,8 @@ pub struct Draft<'a> {
     pub traffic: super::traffic::Traffic,
     /// The analysis runs that decide now, once this pass has looked at them.
     pub runs: Option<super::analysis::Runs>,
+    /// The Experiment that decides now, once this pass has looked for it.
+    pub experiment: Option<super::experiment::Current>,
     /// Why a run that is needed could not be made.
     pub analysis_trouble: Option<Text>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
@@ -101,6 +103,7 @@ impl<'a> Draft<'a> {
             scaled: false,
             traffic: super::traffic::Traffic::default(),
             runs: None,
+            experiment: None,
             analysis_trouble: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             next_notices: Vec::new(),

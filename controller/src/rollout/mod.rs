@@ -7,6 +7,7 @@ mod claims;
 mod conditions;
 pub mod draft;
 mod duration;
+pub mod experiment;
 mod history;
 mod pauses;
 mod phase;

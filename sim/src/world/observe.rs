@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tidegate_api::object::{Body, Key, Kind, Object, SetStatus, Strings};
 use tidegate_api::time::Time;
 use tidegate_controller::plan::Notice;
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Question, Reply};
 
 use super::World;
 use crate::dice::mix;
+use crate::metrics::Source;
 
 /// Is told everything that happens, right after it happened. It can look, but not touch.
 pub trait Observer {
@@ -78,6 +79,8 @@ pub enum Writer {
     Beginning,
     /// The controllers of routers.
     Routers,
+    /// The Job controller.
+    Jobs,
 }
 
 /// Something that happened.
@@ -104,6 +107,15 @@ pub enum Happened<'a> {
         error: &'a ApiError,
         /// The controller's call.
         call: Option<CallId>,
+    },
+    /// A metric provider was asked, and this is what it answers.
+    Measured {
+        /// What was asked.
+        question: &'a Question,
+        /// What comes back.
+        reply: &'a Reply,
+        /// Who says so.
+        source: Source,
     },
     /// The controller started a call.
     Started(CallId, &'a ApiCall),
@@ -203,6 +215,16 @@ pub(super) fn digest(object: &Object) -> u64 {
             for result in body.status.results.iter().flatten() {
                 state = mix(state, text(result.phase()));
                 state = mix(state, number(result.count.unwrap_or(0)));
+            }
+        }
+        Body::Experiment(body) => {
+            state = mix(mix(state, 8), text(body.status.phase()));
+            for template in body.status.templates.iter().flatten() {
+                state = mix(state, text(template.status()));
+                state = mix(state, number(template.available()));
+            }
+            for run in body.status.runs.iter().flatten() {
+                state = mix(state, text(run.phase()));
             }
         }
         Body::AnalysisTemplate(_) | Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),

@@ -78,7 +78,10 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         draft.because(Reason::WaitingFor("stable pods before traffic is routed".into()));
         return;
     }
-    let arms: Vec<Arm> = Vec::new();
+    let arms: Vec<Arm> = match decision.has_arms {
+        true => super::experiment::arms(draft, spec),
+        false => Vec::new(),
+    };
     let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, by_subsets);
     let former_arms = status::recorded_arms(draft);
     let want = Want {
@@ -104,7 +107,8 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         true => draft.traffic.asked.0,
         false => weight,
     };
-    let want = Want { weight, routes: if can_route { &routes } else { &[] }, ..want };
+    let arms = fitting(&arms, parts - weight);
+    let want = Want { weight, arms: &arms, routes: if can_route { &routes } else { &[] }, ..want };
     let (changes, trouble) = changes_of(draft, &routers, |router, view| router.route(view, &want));
     if let Some(trouble) = trouble {
         // One that cannot follow keeps the others from running ahead of it; what only takes traffic off the canary is
@@ -121,7 +125,8 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     draft.traffic.verified = answers.reduce(|all, one| all && one);
     let changed = !changes.is_empty();
     carry_out(draft, changes);
-    if decision.weight == weight || recorded_weight(draft) != Some(weight) {
+    let is_held = decision.weight != weight && recorded_weight(draft) == Some(weight);
+    if !is_held || status::differ(draft, &arms) {
         status::record(draft, spec, &want);
     } else {
         status::keep(draft);
@@ -141,6 +146,16 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         carry_out(draft, changes);
         trouble.into_iter().for_each(|trouble| fail(draft, trouble));
     }
+}
+
+/// As much of what the arms want as the canary leaves.
+fn fitting(arms: &[Arm], mut left: i64) -> Vec<Arm> {
+    let fit = |arm: &Arm| {
+        let weight = arm.weight.clamp(0, left.max(0));
+        left -= weight;
+        Arm { weight, ..arm.clone() }
+    };
+    arms.iter().map(fit).collect()
 }
 
 /// Reads off the objects how traffic flows now, without changing anything.

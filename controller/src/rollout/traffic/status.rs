@@ -8,7 +8,7 @@ use tidegate_api::spec::Canary;
 
 use super::super::conditions;
 use super::super::draft::Draft;
-use crate::routers::Want;
+use crate::routers::{Arm, Want};
 
 /// Type of the condition that names what a router could not do.
 pub const TROUBLE: &str = "TrafficRoutingError";
@@ -18,6 +18,18 @@ pub fn recorded_arms(draft: &Draft<'_>) -> Vec<Text> {
     let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
     let additional = weights.and_then(|weights| weights.additional.as_ref());
     additional.into_iter().flatten().filter_map(|arm| arm.service.clone()).collect()
+}
+
+/// Whether other arms get a share now than the status says.
+pub fn differ(draft: &Draft<'_>, arms: &[Arm]) -> bool {
+    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    let recorded = weights.and_then(|weights| weights.additional.as_ref()).into_iter().flatten();
+    let recorded = recorded.map(|arm| {
+        let text = |text: &Option<Text>| text.clone().unwrap_or_default();
+        let weight = arm.weight.map_or(0, |weight| weight.0);
+        Arm { service: text(&arm.service), hash: text(&arm.hash), weight }
+    });
+    !recorded.eq(arms.iter().cloned())
 }
 
 /// What the status says about whether the recorded weights are in force.
