@@ -17,6 +17,7 @@ use super::read::NOT_BUILT;
 use super::read_condition::kind;
 use super::write::{duration, range};
 use crate::dataplane;
+use crate::dataplane::elb::{REFUSALS, Refusal};
 use crate::world::{Millis, NextWrite, Strike, World};
 
 /// What goes wrong between the controller and the API server.
@@ -48,6 +49,8 @@ pub enum Fault {
     RouterOutage(String, Span),
     /// One of its proxies takes nothing over for a while.
     ProxyStall(String, Span),
+    /// The interface of AWS's load balancers does not answer as it should.
+    Elb(Refusal, Span),
     /// Somebody puts an object back as it is now whenever the controller has changed it.
     PutBack {
         /// Which one.
@@ -123,6 +126,7 @@ impl Fault {
             Fault::WatchBreak(kind, span) => world.break_watch(kind, *span),
             Fault::RouterOutage(router, span) => world.router_outage(router, now.plus(*span)),
             Fault::ProxyStall(router, span) => world.stall_proxy(router, now.plus(*span)),
+            Fault::Elb(how, span) => world.refuse_at_elb(*how, now.plus(*span)),
             Fault::PutBack { target, times, after } => {
                 let key = target.all(world).next().map(|object| object.key());
                 if let Some(key) = key {
@@ -144,6 +148,7 @@ impl Fault {
             Fault::WatchBreak(..) => "watch_break",
             Fault::RouterOutage(..) => "router_outage",
             Fault::ProxyStall(..) => "proxy_stall",
+            Fault::Elb(..) => "elb",
             Fault::PutBack { .. } => "put_back",
         }
     }
@@ -191,6 +196,9 @@ impl Fault {
             Fault::RouterOutage(router, span) | Fault::ProxyStall(router, span) => {
                 fields = json!({"router": router, "for": duration(*span)});
             }
+            Fault::Elb(how, span) => {
+                fields = json!({"says": refusal_name(*how), "for": duration(*span)});
+            }
             Fault::PutBack { target, times, after } => {
                 fields = json!({"kind": target.kind.name(), "name": target.name, "times": times,
                     "after": range(*after)});
@@ -218,6 +226,7 @@ impl Fault {
             "watch_break" => watch(field).map(|(kind, span)| Fault::WatchBreak(kind, span)),
             "router_outage" => router(field).map(|(router, span)| Fault::RouterOutage(router, span)),
             "proxy_stall" => router(field).map(|(router, span)| Fault::ProxyStall(router, span)),
+            "elb" => elb(field),
             "put_back" => put_back(field),
             "metric_outage" => field.wrong_key(format!("`{name}` {NOT_BUILT}")),
             unknown => {
@@ -281,6 +290,22 @@ fn router(at: &Cursor<'_>) -> Read<(String, Span)> {
     Ok((name.owned()?, at.need("for")?.span()?))
 }
 
+fn elb(at: &Cursor<'_>) -> Read<Fault> {
+    at.fields(&known("elb"))?;
+    let says = at.need("says")?;
+    match REFUSALS.iter().find(|(name, _)| Some(*name) == says.value.as_str()) {
+        Some((_, how)) => Ok(Fault::Elb(*how, at.need("for")?.span()?)),
+        None => {
+            let names: Vec<&str> = REFUSALS.iter().map(|(name, _)| *name).collect();
+            says.wrong(format!("this must be one of {}", names.join(", ")))
+        }
+    }
+}
+
+fn refusal_name(how: Refusal) -> &'static str {
+    REFUSALS.iter().find(|(_, known)| *known == how).map_or("", |(name, _)| name)
+}
+
 fn put_back(at: &Cursor<'_>) -> Read<Fault> {
     at.fields(&known("put_back"))?;
     let target = Target {
@@ -325,6 +350,9 @@ impl fmt::Display for Fault {
             }
             Fault::RouterOutage(router, span) | Fault::ProxyStall(router, span) => {
                 write!(out, "{name} of {router} for {}", duration(*span))
+            }
+            Fault::Elb(how, span) => {
+                write!(out, "{name} says {} for {}", refusal_name(*how), duration(*span))
             }
             Fault::PutBack { target, times, .. } => write!(out, "{name} {target} {times} times"),
         }
