@@ -38,9 +38,6 @@ pub struct Routing {
     /// Ask AWS whether weights and target groups are in force; `--alb-verify-weight` is its deprecated name
     #[arg(long, alias = "alb-verify-weight", action = ArgAction::Set, default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, hide_possible_values = true)]
     aws_verify_target_group: bool,
-    /// Seconds after which AWS is asked again where an answer failed or was not the expected one
-    #[arg(long, env = "ROLLOUT_VERIFY_RETRY_INTERVAL", default_value = "10", value_name = "SECONDS", hide = true)]
-    verify_retry_interval: String,
     /// Group and version of TargetGroupBindings
     #[arg(long, default_value = "elbv2.k8s.aws/v1beta1", value_name = "VERSION")]
     aws_target_group_binding_api_version: String,
@@ -62,10 +59,6 @@ impl Routing {
                 self.traffic_split_api_version
             ));
         }
-        let interval = self.verify_retry_interval.trim().parse().ok().filter(|seconds| *seconds > 0_i64);
-        let interval = interval.ok_or_else(|| {
-            format!("ROLLOUT_VERIFY_RETRY_INTERVAL: `{}` is no number of seconds", self.verify_retry_interval)
-        })?;
         let texts = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
         Ok(Settings {
             istio_version: self.istio_api_version.as_str().into(),
@@ -76,10 +69,31 @@ impl Routing {
             alb_classes: texts(&self.alb_ingress_classes),
             nginx_classes: texts(&self.nginx_ingress_classes),
             verify_target_groups: self.aws_verify_target_group,
-            verify_interval: Span::seconds(interval),
+            verify_interval: interval(std::env::var("ROLLOUT_VERIFY_RETRY_INTERVAL").ok().as_deref()),
             target_group_binding_version: self.aws_target_group_binding_api_version.as_str().into(),
             alb_resource_tag: self.alb_tag_key_resource_id.as_str().into(),
             propagation: Span::millis(wait),
         })
+    }
+}
+
+/// After how long AWS is asked again where an answer failed or was not the expected one: seconds, 10 where the environment
+/// says nothing that can be read.
+// ARGO: the reference takes the variable only where it cannot be read.
+fn interval(seconds: Option<&str>) -> Span {
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok()).filter(|seconds| *seconds > 0);
+    Span::seconds(seconds.unwrap_or(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_verifications_comes_from_the_environment() {
+        assert_eq!(interval(Some("3")), Span::seconds(3));
+        for unreadable in [None, Some(""), Some("soon"), Some("0"), Some("-1")] {
+            assert_eq!(interval(unreadable), Span::seconds(10), "{unreadable:?}");
+        }
     }
 }
