@@ -1,6 +1,7 @@
 //! The interface of AWS by which load balancers say what they do (ELBv2), answered from what the proxies serve by: an
 //! Ingress that is accepted but not applied is still told as it was.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -40,12 +41,19 @@ pub struct Interface {
     pub(crate) refuses: Option<(Refusal, Time)>,
     /// The Ingress as its rules were told last.
     told: Vec<(Key, Arc<Object>)>,
+    /// Target groups whose targets were told last, and whether they knew their pods.
+    registered: BTreeMap<String, bool>,
 }
 
 impl Interface {
     /// The version of an Ingress by which its load balancer said to serve when its rules were told last.
     pub fn told(&self, ingress: &Key) -> Option<&Arc<Object>> {
         self.told.iter().find(|(key, _)| key == ingress).map(|(_, object)| object)
+    }
+
+    /// Whether a target group said that it knows its pods when it was asked last.
+    pub fn said_registered(&self, group: &str) -> bool {
+        self.registered.get(group) == Some(&true)
     }
 
     fn note(&mut self, object: Arc<Object>) {
@@ -174,7 +182,7 @@ impl World {
         ("Rules", rules)
     }
 
-    fn targets(&self, group: &str, knows_nobody: bool) -> (&'static str, Vec<String>) {
+    fn targets(&mut self, group: &str, knows_nobody: bool) -> (&'static str, Vec<String>) {
         let bindings = self.store.of_kind(&binding()).map(|object| object.to_value());
         let bound = bindings.filter(|binding| binding["spec"]["targetGroupARN"].as_str() == Some(group));
         let services: Vec<String> = bound
@@ -193,11 +201,13 @@ impl World {
                 members.push(format!("<Target><Id>{address}</Id><Port>{port}</Port></Target>"));
             }
         }
+        self.elb.registered.insert(group.to_owned(), !knows_nobody);
         ("TargetHealthDescriptions", members)
     }
 }
 
-fn binding() -> Kind {
+/// TargetGroupBindings.
+pub fn binding() -> Kind {
     Kind::new("elbv2.k8s.aws/v1beta1", "TargetGroupBinding")
 }
 
