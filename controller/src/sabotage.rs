@@ -63,6 +63,8 @@ pub enum Sabotage {
     IgnoreRestart,
     /// Nobody wakes up at the end of a pause.
     NoAlarm,
+    /// Load balancers are not asked, though the operator wants it.
+    TakeWeightsForGranted,
     /// A condition's message tells the time.
     StampedMessage,
     /// The weight of a step is set before its pods are there.

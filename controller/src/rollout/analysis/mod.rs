@@ -255,6 +255,9 @@ fn skips_post_promotion(draft: &Draft<'_>, spec: &BlueGreen, has_run: bool) -> b
         return true;
     }
     let n = draft.n();
+    if !has_run && draft.traffic.is_unregistered {
+        return true;
+    }
     !has_run && !draft.new_set().is_some_and(|new| new.is_saturated(n))
 }
 
