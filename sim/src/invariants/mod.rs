@@ -7,6 +7,7 @@
 mod abort_completes;
 mod abort_of_nothing_is_nothing;
 mod abort_wins;
+mod analysis_ends;
 mod bad_stable_does_not_block;
 mod budgets;
 mod capacity_before_traffic;
@@ -21,8 +22,10 @@ mod intent_is_kept;
 mod migration;
 mod no_destruction;
 mod no_early_exposure;
+mod no_ghosts;
 mod no_uninvited_rollout;
 mod one_budget;
+mod one_run_a_question;
 mod pauses_are_kept;
 mod promotion_gate;
 mod quiet_when_done;
@@ -34,6 +37,7 @@ mod status_is_true;
 mod step_discipline;
 mod superseded_goes;
 mod traffic_before_scale_down;
+mod verdicts_need_evidence;
 mod version_truth;
 mod view;
 
@@ -106,6 +110,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(foreign_data_is_kept::ForeignDataIsKept),
         Box::new(step_discipline::StepDiscipline),
         Box::new(pauses_are_kept::PausesAreKept),
+        Box::new(verdicts_need_evidence::VerdictsNeedEvidence),
+        Box::new(one_run_a_question::OneRunAQuestion),
+        Box::<no_ghosts::NoGhosts>::default(),
         Box::new(promotion_gate::PromotionGate),
         Box::<intent_is_kept::IntentIsKept>::default(),
         Box::<version_truth::VersionTruth>::default(),
@@ -113,6 +120,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(status_is_true::StatusIsTrue),
         Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
         Box::new(migration::Migration),
+        Box::new(analysis_ends::AnalysisEnds),
         Box::new(abort_completes::AbortCompletes),
         Box::new(superseded_goes::SupersededGoes),
         Box::new(bad_stable_does_not_block::BadStableDoesNotBlock),
