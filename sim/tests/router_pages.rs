@@ -75,6 +75,31 @@ fn every_page_plays_to_a_good_end_that_users_do_not_notice() {
     }
 }
 
+/// A page's release where each change of a route takes this long to reach proxies, for how many seconds. No request is lost.
+fn seconds(page: &Path, millis: i64) -> i64 {
+    let mut script = story(page);
+    script.routers.propagation = (millis, millis);
+    let outcome = play(&script);
+    let shown = || format!("{} with {millis} ms\n{}", page.display(), outcome.trace());
+    assert!(outcome.ends.values().all(|phase| phase == "Healthy"), "{}", shown());
+    let felt = outcome.meter().total(None);
+    assert_eq!((felt.errors().0, felt.no_endpoint().0, outcome.violations.len()), (0, 0, 0), "{}", shown());
+    outcome.simulated.0 / 1000
+}
+
+/// Proxies may take as long as the propagation time of one second behind each router, and where a router says what its
+/// proxies serve by, that is waited for, however long it takes.
+#[test]
+fn what_is_in_force_is_waited_for() {
+    for page in pages() {
+        let soon = seconds(&page, 900);
+        if ["gateway-api.md", "linkerd.md"].iter().any(|name| page.ends_with(name)) {
+            let late = seconds(&page, 8_000);
+            assert!(late >= soon + 10, "{}: {soon} s, then {late} s", page.display());
+        }
+    }
+}
+
 #[test]
 fn every_page_can_be_planned() {
     for page in pages() {
