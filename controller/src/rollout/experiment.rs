@@ -424,14 +424,14 @@ mod tests {
     }
 
     fn status(plan: &Plan) -> Arc<RolloutStatus> {
-        let edits = plan.writes.iter().filter_map(|write| match &write.verb {
+        let mut edits = plan.writes.iter().filter_map(|write| match &write.verb {
             Verb::Edit(edits) => edits.iter().find_map(|edit| match edit {
                 Edit::Status(_, to) => Some(to.clone()),
                 _ => None,
             }),
             _ => None,
         });
-        edits.last().expect("a status")
+        edits.next_back().expect("a status")
     }
 
     fn named(plan: &Plan) -> Option<Text> {
