@@ -165,7 +165,6 @@ mod tests {
     use super::*;
     use crate::bucket::Bucket;
     use crate::calls::Caller;
-    use crate::outside::Carrier;
     use futures::future::BoxFuture;
     use kube::client::Body;
     use tidegate_api::object::Key;
@@ -257,8 +256,13 @@ mod tests {
         let client = Client::new(Server::default(), "here");
         let clock = WallClock::start();
         let (bucket, fence) = (Bucket::new(1.0, 1, clock), Fence::open());
-        let carrier = Carrier::new(Default::default(), clock);
-        let caller = Caller { client: client.clone(), bucket, fence, clock, carrier };
+        let caller = Caller {
+            client: client.clone(),
+            bucket,
+            fence,
+            clock,
+            carrier: crate::outside::Carrier::new(crate::outside::Settings::default(), clock),
+        };
         let stuck = (0..50).map(|number| {
             caller.carry_out(ApiCall::Get(Key::new(Kind::Rollout, "here", format!("r{number}"))))
         });

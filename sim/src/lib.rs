@@ -9,6 +9,7 @@ pub mod dice;
 pub mod election;
 pub mod forecast;
 pub mod invariants;
+pub mod metrics;
 pub mod play;
 pub mod reference;
 pub mod scenario;

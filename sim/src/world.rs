@@ -36,6 +36,8 @@ use crate::cluster::life::Stage;
 use crate::cluster::store::{Change, Store};
 use crate::dataplane::applied::DataPlane;
 use crate::dice::Dice;
+use crate::metrics::Answers;
+use crate::metrics::counters::Counters;
 use incarnation::News;
 use observe::digest;
 
@@ -60,6 +62,8 @@ pub struct World {
     pub(crate) plane: DataPlane,
     /// Objects that somebody puts back as they were.
     pub(crate) kept: BTreeMap<Key, Kept>,
+    pub(crate) answers: Answers,
+    pub(crate) counters: Option<Box<Counters>>,
     heap: BinaryHeap<Entry>,
     sequence: u64,
     chain: Chain,
@@ -87,6 +91,8 @@ pub struct Stock {
     pub routers: Dice,
     /// Lag of endpoints.
     pub endpoints: Dice,
+    /// Latency of metric providers.
+    pub metrics: Dice,
     /// Faults by chance.
     pub faults: Dice,
     /// What becomes of calls under way in a crash.
@@ -177,6 +183,7 @@ impl World {
             pods: dice("pods"),
             routers: dice("routers"),
             endpoints: dice("endpoints"),
+            metrics: dice("metrics"),
             faults: dice("faults"),
             crashes: dice("crashes"),
         };
@@ -192,6 +199,8 @@ impl World {
             loads: BTreeMap::new(),
             plane: DataPlane::new(config.traffic.is_some()),
             kept: BTreeMap::new(),
+            answers: Answers::default(),
+            counters: None,
             config: Arc::new(config),
             heap: BinaryHeap::new(),
             sequence: 0,
@@ -349,6 +358,7 @@ impl World {
             self.switch_data_plane_on();
         }
         self.wake_scalers();
+        self.counted(&Happened::Turned);
         watch.saw(self, &Happened::Turned);
     }
 
@@ -404,6 +414,7 @@ impl World {
             self.wake_keeper(by, key);
         }
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        self.counted(&Happened::Stored { by, before, after, call });
         watch.saw(self, &Happened::Stored { by, before, after, call });
         Ok(change.after)
     }

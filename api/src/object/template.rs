@@ -11,6 +11,7 @@ use super::{Strings, Text, Verbatim};
 /// What does not change between the templates of one revision (`spec`) is shared; metadata is typed because hash
 /// labels and role metadata are written into it all the time.
 #[derive(Clone, Debug)]
+#[derive(Default)]
 pub struct Template {
     /// Labels of the pods.
     pub labels: Strings,
@@ -36,19 +37,6 @@ impl PartialEq for Template {
     }
 }
 
-impl Default for Template {
-    fn default() -> Template {
-        Template {
-            labels: Strings::default(),
-            annotations: Strings::default(),
-            meta_rest: None,
-            spec: Verbatim::default(),
-            rest: None,
-            has_metadata: false,
-            hash: Arc::default(),
-        }
-    }
-}
 
 impl Template {
     /// Reads a pod template; `what` is its field path, used in errors.

@@ -158,7 +158,6 @@ pub fn resume(world: &RunWorld, facts: &Facts, so_far: &Measurement, now: Time) 
             phase: Some(phase.into()),
             message: (!message.is_empty()).then(|| message.into()),
             finished: Some(now.stamp()),
-            resume: None,
             ..so_far.clone()
         })
     };
@@ -220,7 +219,6 @@ pub fn terminate(facts: &Facts, so_far: &Measurement, now: Time) -> Attempt {
             phase: Some("Inconclusive".into()),
             message: Some("Metric Terminated".into()),
             finished: Some(now.stamp()),
-            resume: None,
             ..so_far.clone()
         },
         writes: job.iter().filter(|job| job.meta.deleting.is_none()).map(gone).collect(),

@@ -7,6 +7,8 @@ use super::names::Place;
 use super::play::Play;
 use super::record::sighting;
 use super::story::{HEAD_START, PATIENCE, Step, Story, pods};
+use crate::metrics::MetricsModel;
+use crate::metrics::series::Series;
 use crate::world::{Action, Happened, Observer, World, WorldConfig};
 
 /// How often a wait looks at the world when nothing happens.
@@ -20,6 +22,7 @@ pub fn play(story: &Story, seed: u64) -> Play {
         watch_lag: (1, 5),
         call_latency: (1, 3),
         reaction: (3, 8),
+        metrics: MetricsModel { latency: (1, 5), ..MetricsModel::default() },
         ..WorldConfig::default()
     };
     // In the middle of a second, so that what the recorder did more than half a second apart has different stamps.
@@ -70,6 +73,9 @@ impl Observer for Recorder {
 
 impl Stage {
     fn begin(&mut self, story: &Story) {
+        for (name, values) in &story.web {
+            self.world.script(Series::of_story(name, values));
+        }
         let (first, main) = story.in_order();
         let wait = !first.is_empty();
         for object in first {
@@ -127,6 +133,12 @@ impl Stage {
                     } else {
                         self.world.run_until(end, &mut self.watch);
                     }
+                }
+                Ok(())
+            }
+            Step::Web(series) => {
+                for (name, values) in series {
+                    self.world.script(Series::of_story(name, values));
                 }
                 Ok(())
             }

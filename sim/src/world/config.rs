@@ -7,6 +7,8 @@ use tidegate_api::object::Kind;
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::Settings;
 
+use crate::metrics::MetricsModel;
+
 /// A range of milliseconds, both ends included, to draw a delay from.
 pub type Millis = (i64, i64);
 
@@ -39,6 +41,8 @@ pub struct WorldConfig {
     pub traffic: Option<TrafficModel>,
     /// What versions do to their users, by the end of an image; the first entry that fits counts.
     pub quality: Vec<(String, Quality)>,
+    /// What metric providers answer.
+    pub metrics: MetricsModel,
     /// What goes wrong between the controller and the API server.
     pub interventions: Interventions,
     /// So many events within one simulated second are a livelock.
@@ -61,6 +65,7 @@ impl Default for WorldConfig {
             routers: RouterModel::default(),
             traffic: None,
             quality: Vec::new(),
+            metrics: MetricsModel::default(),
             interventions: Interventions::default(),
             livelock: 200_000,
         }

@@ -335,10 +335,8 @@ impl World {
             self.start_call(from, id, call, watch);
         }
         self.started = doors.calls;
-        for (id, _) in doors.questions {
-            let reply = Reply::Failed("no metrics in this world yet".into());
-            let latency = self.dice.calls.within(self.config.call_latency);
-            self.push(Span::millis(latency), Due::Replied { to: from, id, reply });
+        for (id, question) in doors.questions {
+            self.carry(from, id, &question, watch);
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tidegate_api::object::{Body, Key, Kind, Object, SetStatus, Strings};
 use tidegate_api::time::Time;
 use tidegate_controller::plan::Notice;
-use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId};
+use tidegate_controller::seams::{Answer, ApiCall, ApiError, CallId, Question, Reply};
 
 use super::World;
 use crate::dice::mix;
+use crate::metrics::Source;
 
 /// Is told everything that happens, right after it happened. It can look, but not touch.
 pub trait Observer {
@@ -78,6 +79,8 @@ pub enum Writer {
     Beginning,
     /// The controllers of routers.
     Routers,
+    /// The Job controller.
+    Jobs,
 }
 
 /// Something that happened.
@@ -104,6 +107,15 @@ pub enum Happened<'a> {
         error: &'a ApiError,
         /// The controller's call.
         call: Option<CallId>,
+    },
+    /// A metric provider was asked, and this is what it answers.
+    Measured {
+        /// What was asked.
+        question: &'a Question,
+        /// What comes back.
+        reply: &'a Reply,
+        /// Who says so.
+        source: &'a Source,
     },
     /// The controller started a call.
     Started(CallId, &'a ApiCall),

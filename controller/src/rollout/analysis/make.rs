@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_api::analysis::{AnalysisSpec, RolloutAnalysis};
-use tidegate_api::object::{AnalysisRunBody, Body, Kind, Meta, Object, OwnerRef, Strings, Text};
+use tidegate_api::object::{AnalysisRunBody, AnalysisRunStatus, Body, Kind, Meta, Object, OwnerRef, RunSummary, Strings, Text};
 
 use super::{Question, ROLLOUT_TYPE, STEP_INDEX, is_over, is_told_to_end};
 use crate::analysis::args::{Hashes, of_rollout};
@@ -116,6 +116,11 @@ fn object(
             owners: vec![owner],
             ..Meta::default()
         },
-        body: Body::AnalysisRun(AnalysisRunBody::new(spec.to_run())),
+        // As the reference stores it; some health checks of others tell it from a run without a status.
+        body: Body::AnalysisRun(AnalysisRunBody::new(spec.to_run()).with_status(AnalysisRunStatus {
+            phase: Some(Text::default()),
+            summary: Some(RunSummary::default()),
+            ..AnalysisRunStatus::default()
+        })),
     }
 }

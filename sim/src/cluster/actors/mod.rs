@@ -3,6 +3,7 @@
 pub mod deployment;
 pub mod endpoints;
 pub mod hpa;
+pub mod job;
 pub mod pods;
 pub mod replicaset;
 pub mod routers;
@@ -29,12 +30,17 @@ impl World {
             }
             (Kind::Pod, after) => {
                 self.wake_owner(change, "ReplicaSet", Kind::ReplicaSet);
+                self.wake_owner(change, "Job", Kind::Job);
                 match (&change.before, after) {
                     (None, Some(pod)) => self.born(key, &pod.clone()),
                     (_, None) => drop(self.held_pods.remove(key)),
                     _ => {}
                 }
             }
+            (Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate | Kind::AnalysisRun, Some(_)) => {
+                self.begin_counting();
+            }
+            (Kind::Job, Some(_)) if is_new_spec => self.sync_later(key.clone()),
             (Kind::Deployment, Some(_)) if is_new_spec => self.sync_later(key.clone()),
             (Kind::Rollout, Some(_)) if !self.loads.is_empty() => self.wake_scalers_of(key),
             (Kind::HorizontalPodAutoscaler, Some(_)) => self.sync_later(key.clone()),
@@ -81,6 +87,7 @@ impl World {
         match key.kind {
             Kind::ReplicaSet => self.sync_replica_set(&key, watch),
             Kind::Deployment => self.sync_deployment(&key, watch),
+            Kind::Job => self.sync_job(&key, watch),
             Kind::HorizontalPodAutoscaler => self.sync_scaler(&key, watch),
             _ => {}
         }

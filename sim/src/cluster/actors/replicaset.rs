@@ -153,7 +153,7 @@ fn rank(pod: &Object) -> (bool, bool, i64, i64, i64, Reverse<Text>) {
 }
 
 /// The name of the n-th pod of the world: the set's name and five characters that grow in the order of the alphabet.
-fn pod_name(set: &str, number: u64) -> Text {
+pub(super) fn pod_name(set: &str, number: u64) -> Text {
     const LETTERS: &[u8] = b"2456789bcdfghjklmnpqrstvwxz";
     let mut left = number;
     let mut tail = [0_u8; 5];
