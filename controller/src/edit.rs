@@ -155,7 +155,7 @@ impl Edit {
                     *body = body.with_spec(spec);
                 }
                 Body::AnalysisRun(body) => {
-                    let spec = with_field(&body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
                     *body = body.with_spec(spec);
                 }
                 _ => return Err(misfit("spec.terminate")),

@@ -11,6 +11,7 @@ use tidegate_controller::sabotage::Sabotage;
 
 use crate::cluster::actors::hpa::Load;
 use crate::invariants::{Violation, Watchdog};
+use crate::metrics::MetricsModel;
 use crate::reference::{Place, Record};
 use crate::scenario::{Condition, Entry, Moment, Script, Simple, Since, Verb, verbs};
 use crate::trace::{Line, Trace, clock, render};
@@ -262,6 +263,11 @@ impl<'a> Stage<'a> {
             routers: script.routers.clone(),
             traffic: script.traffic.clone(),
             quality: script.quality.clone(),
+            metrics: MetricsModel {
+                series: script.metrics.clone(),
+                scrape: script.scrape,
+                ..MetricsModel::default()
+            },
             interventions: setup.interventions,
             ..WorldConfig::default()
         };
@@ -547,6 +553,7 @@ impl<'a> Stage<'a> {
                     config.traffic.get_or_insert_default().rps = vec![(Span::ZERO, *rps)];
                 });
             }
+            Verb::Metric(series) => self.world.script(series.clone()),
             Verb::Quality(qualities) => self.world.turn(&mut self.watch, |config| {
                 for (image, quality) in qualities {
                     config.quality.retain(|(known, _)| known != image);

@@ -31,6 +31,25 @@ pub struct Felt {
     nowhere: i128,
     /// Copies that a version got.
     copies: BTreeMap<String, i128>,
+    /// By hash: those that a version took, and those among them that went wrong.
+    taken: BTreeMap<Text, Taken>,
+}
+
+/// Requests that a version took so far, in parts: as a counter of its pods would show them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// All of them.
+    pub all: i128,
+    /// Those that went wrong.
+    pub errors: i128,
+}
+
+impl Taken {
+    /// Whole requests, and how many of them went wrong.
+    pub fn whole(self) -> (i64, i64) {
+        let whole = |units: i128| i64::try_from(units / UNIT).unwrap_or(i64::MAX);
+        (whole(self.all), whole(self.errors))
+    }
 }
 
 /// Counts what users feel.
@@ -68,6 +87,11 @@ impl Meter {
         self.count(world.now());
     }
 
+    /// Until when it has counted.
+    pub fn counted_until(&self) -> Time {
+        self.since
+    }
+
     /// Whether there were users to be counted.
     pub fn is_on(&self) -> bool {
         self.is_on
@@ -76,6 +100,11 @@ impl Meter {
     /// What the users of each Rollout felt, by name.
     pub fn felt(&self) -> impl Iterator<Item = (&Text, &Felt)> {
         self.felt.iter().map(|(key, felt)| (&key.name, felt))
+    }
+
+    /// What each version of each Rollout took so far.
+    pub fn taken(&self) -> BTreeMap<Key, BTreeMap<Text, Taken>> {
+        self.felt.iter().map(|(key, felt)| (key.clone(), felt.taken.clone())).collect()
     }
 
     /// What the users of all Rollouts felt together, or those of one.
@@ -245,11 +274,15 @@ impl Moving {
             answered += share;
             let name = short(image).to_owned();
             *felt.versions.entry(name).or_default() += units(*share);
-            felt.errors += units(*share) * i128::from(truth.errors) / 1_000_000;
+            let mut errors = units(*share) * i128::from(truth.errors) / 1_000_000;
             if let Some(capacity) = truth.capacity {
-                felt.errors += units(self.beyond(hash, capacity, rps)) * i128::from(1_000_000 - truth.errors)
+                errors += units(self.beyond(hash, capacity, rps)) * i128::from(1_000_000 - truth.errors)
                     / 1_000_000;
             }
+            felt.errors += errors;
+            let taken = felt.taken.entry(hash.clone()).or_default();
+            taken.all += units(*share);
+            taken.errors += errors;
         }
         felt.all += units(answered + self.flow.failing + self.flow.nowhere);
         felt.errors += units(self.flow.failing + self.flow.nowhere);
@@ -301,6 +334,10 @@ fn requests(units: i128) -> i64 {
 
 impl Felt {
     fn add(&mut self, other: &Felt) {
+        for (hash, taken) in &other.taken {
+            let mine = self.taken.entry(hash.clone()).or_default();
+            (mine.all, mine.errors) = (mine.all + taken.all, mine.errors + taken.errors);
+        }
         self.all += other.all;
         self.errors += other.errors;
         self.nowhere += other.nowhere;

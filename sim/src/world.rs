@@ -38,6 +38,7 @@ use crate::dataplane::applied::DataPlane;
 use crate::dataplane::elb::Interface;
 use crate::dice::Dice;
 use crate::metrics::Answers;
+use crate::metrics::counters::Counters;
 use incarnation::News;
 use observe::digest;
 
@@ -65,6 +66,7 @@ pub struct World {
     /// Objects that somebody puts back as they were.
     pub(crate) kept: BTreeMap<Key, Kept>,
     pub(crate) answers: Answers,
+    pub(crate) counters: Option<Box<Counters>>,
     heap: BinaryHeap<Entry>,
     sequence: u64,
     chain: Chain,
@@ -202,6 +204,7 @@ impl World {
             elb: Interface::default(),
             kept: BTreeMap::new(),
             answers: Answers::default(),
+            counters: None,
             config: Arc::new(config),
             heap: BinaryHeap::new(),
             sequence: 0,
@@ -359,6 +362,7 @@ impl World {
             self.switch_data_plane_on();
         }
         self.wake_scalers();
+        self.counted(&Happened::Turned);
         watch.saw(self, &Happened::Turned);
     }
 
@@ -419,6 +423,7 @@ impl World {
             self.wake_keeper(by, key);
         }
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        self.counted(&Happened::Stored { by, before, after, call });
         watch.saw(self, &Happened::Stored { by, before, after, call });
         Ok(change.after)
     }

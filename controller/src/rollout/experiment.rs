@@ -125,7 +125,9 @@ fn make(draft: &mut Draft<'_>, index: usize, step: &ExperimentStep) -> Option<Ar
     let spec = match spec_of(draft, step) {
         Ok(spec) => spec,
         Err(why) => {
-            draft.fail(format!("experiment: {why}"));
+            let trouble: Text = format!("experiment: {why}").into();
+            draft.analysis_trouble = Some(trouble.clone());
+            draft.fail(trouble);
             return None;
         }
     };

@@ -152,7 +152,7 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
         pauses::follow(&draft, &mut status);
         draft.status = status;
     }
-    let (word, message) = phase(&draft.spec, &draft.status);
+    let (word, message) = pauses::phase_of(&draft, &draft.status);
     draft.status.phase = Some(word.into());
     draft.status.message = Some(message.into());
     let mut status = std::mem::take(&mut draft.status);

@@ -249,7 +249,8 @@ impl<'a> View<'a> {
         let canary = self.at.canary;
         let plain = Names { stable: canary.stable_service.clone(), canary: canary.canary_service.clone() };
         let Some(pair) = &canary.ping_pong else { return plain };
-        if !prefer_ping_pong && !(plain.stable.is_empty() && plain.canary.is_empty()) {
+        let has_plain = !plain.stable.is_empty() || !plain.canary.is_empty();
+        if has_plain && !prefer_ping_pong {
             return plain;
         }
         match self.is_ping_stable() {

@@ -138,9 +138,8 @@ impl World {
 
     /// The Ingress that an ARN names at its end.
     fn ingress_of(&self, arn: &str) -> Option<&Arc<Object>> {
-        self.balanced().find(|ingress| {
-            arn.ends_with(&format!("/{}/{}", ingress.meta.namespace, ingress.meta.name))
-        })
+        self.balanced()
+            .find(|ingress| arn.ends_with(&format!("/{}/{}", ingress.meta.namespace, ingress.meta.name)))
     }
 
     fn target_groups(&self, balancer: &str) -> (&'static str, Vec<String>) {
@@ -196,7 +195,9 @@ impl World {
         let mut members = Vec::new();
         for document in slices.map(|slice| slice.to_value()).filter(|_| !knows_nobody) {
             let port = document["ports"][0]["port"].as_i64().unwrap_or(0);
-            for address in list(&document, "endpoints").iter().flat_map(|endpoint| list(endpoint, "addresses")) {
+            for address in
+                list(&document, "endpoints").iter().flat_map(|endpoint| list(endpoint, "addresses"))
+            {
                 let address = address.as_str().unwrap_or_default();
                 members.push(format!("<Target><Id>{address}</Id><Port>{port}</Port></Target>"));
             }

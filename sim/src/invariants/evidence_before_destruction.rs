@@ -60,7 +60,8 @@ impl Invariant for EvidenceBeforeDestruction {
             let group = binding["spec"]["targetGroupARN"].as_str().unwrap_or_default();
             let is_ours = services.iter().any(|key| &*key.name == service);
             if is_ours && !world.elb().said_registered(group) {
-                let message = format!("{} shrinks: {group} has not said that it knows its pods", after.meta.name);
+                let message =
+                    format!("{} shrinks: {group} has not said that it knows its pods", after.meta.name);
                 return Err(Violation::new(self.name(), world, message));
             }
         }

@@ -6,9 +6,13 @@
 //! A measurement that is asked twice, because the first answer was lost, gets the same answer: what it is told depends on
 //! which measurement it is, not on how often somebody tried.
 
+pub mod counters;
+pub mod presets;
+pub mod promql;
 pub mod render;
 pub mod series;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use tidegate_api::object::{Key, Kind, Text};
@@ -16,6 +20,8 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::seams::{CallId, Question, Reply};
 
 use crate::world::{Due, Happened, Millis, Observer, World};
+use presets::Shown;
+use promql::Expr;
 use series::{Point, Series};
 
 /// How the metric providers of a world behave.
@@ -27,11 +33,13 @@ pub struct MetricsModel {
     pub outages: Vec<Outage>,
     /// How long an answer takes.
     pub latency: Millis,
+    /// How often a metric system looks at pods.
+    pub scrape: Span,
 }
 
 impl Default for MetricsModel {
     fn default() -> MetricsModel {
-        MetricsModel { series: Vec::new(), outages: Vec::new(), latency: (5, 50) }
+        MetricsModel { series: Vec::new(), outages: Vec::new(), latency: (5, 50), scrape: Span::seconds(15) }
     }
 }
 
@@ -58,10 +66,12 @@ pub enum Trouble {
 }
 
 /// Where an answer came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// A series of the scenario.
     Scripted,
+    /// The traffic model, by these presets.
+    Model(String),
     /// A fault.
     Fault,
     /// Nothing: the measurement is an error.
@@ -75,6 +85,9 @@ pub struct Answers {
     next: BTreeMap<usize, usize>,
     given: BTreeMap<(Measured, usize), usize>,
 }
+
+/// No range query has more steps, as in Prometheus.
+const MOST_STEPS: i64 = 11_000;
 
 /// One measurement: the run, the metric, and how many came before.
 type Measured = (Key, Text, i64);
@@ -96,7 +109,7 @@ impl World {
             true => (question.timeout, Reply::Failed("context deadline exceeded".into())),
             false => (after, reply),
         };
-        watch.saw(self, &Happened::Measured { question, reply: &reply, source });
+        watch.saw(self, &Happened::Measured { question, reply: &reply, source: &source });
         self.push(after, Due::Replied { to: from, id, reply });
     }
 
@@ -146,11 +159,59 @@ impl World {
             let point = self.config.metrics.series[at].point(place);
             return (render::reply(provider, question, &point, now), more, Source::Scripted);
         }
+        let why = match provider {
+            "prometheus" => match self.modelled(question, taken) {
+                Ok((reply, presets)) => return (reply, more, Source::Model(presets)),
+                Err(why) => format!("the traffic model does not answer it ({why})"),
+            },
+            _ => "the traffic model answers Prometheus only".to_owned(),
+        };
         let why = format!(
-            "nothing in this world answers {question}: no series under `world.metrics` fits it, and it is no query that \
-             the traffic model answers"
+            "nothing in this world answers {question}: no series under `world.metrics` fits it, and {why}"
         );
         (Reply::Failed(why.into()), more, Source::Nothing)
+    }
+
+    /// What the traffic model says to a query, and by which presets.
+    fn modelled(&mut self, question: &Question, taken: i64) -> Result<(Reply, String), String> {
+        let (now, scrape) = (self.now, self.config.metrics.scrape);
+        let parameters = parameters(question);
+        let of =
+            |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let expr = Expr::parse(of("query").ok_or("there is no query")?)?;
+        if self.counters().is_none_or(|counters| !counters.is_on()) {
+            return Err("nobody sends requests: say `world.traffic`".to_owned());
+        }
+        let Some(counters) = self.counters.as_deref() else { return Err("nothing was counted".to_owned()) };
+        let asker = &question.asker;
+        let value_at = |at: Time| {
+            let mut shown = Shown {
+                world: self,
+                counters,
+                namespace: &asker.key.namespace,
+                at: at.min(now),
+                scrape,
+                measurement: format!("{} {} {taken}", asker.key.name, asker.part),
+                used: RefCell::default(),
+            };
+            let value = expr.value(&mut shown)?;
+            Ok::<_, String>((value, shown.used.into_inner().join(", ")))
+        };
+        let instant =
+            |name: &str| of(name).and_then(|text| text.parse::<f64>().ok()).map(|s| (s * 1000.0) as i64);
+        let mut times = vec![instant("time").map_or(now, Time)];
+        if let (Some(start), Some(end), Some(step)) = (instant("start"), instant("end"), instant("step")) {
+            let step = step.max(1);
+            let count = ((end - start).max(0) / step).min(MOST_STEPS);
+            times = (0..=count).map(|n| Time(start.saturating_add(n * step))).collect();
+        }
+        let (mut values, mut presets) = (Vec::new(), String::new());
+        for at in times {
+            let (value, used) = value_at(at)?;
+            values.extend(value.map(render::number));
+            presets = used;
+        }
+        Ok((render::reply("prometheus", question, &Point::Value(values.into()), now), presets))
     }
 }
 
@@ -164,6 +225,14 @@ impl Answers {
             *place - 1
         })
     }
+}
+
+/// The fields of a form, and those of an address.
+fn parameters(question: &Question) -> Vec<(String, String)> {
+    let query = question.url.split_once('?').map_or("", |(_, query)| query);
+    let body = question.body.as_ref().map_or("", |body| &**body.reveal());
+    let pairs = query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (series::decoded(name), series::decoded(value))).collect()
 }
 
 /// Whom an address leads to.

@@ -26,6 +26,15 @@ fn many(value: &Value) -> &[Value] {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
+/// A number as Prometheus writes it.
+pub fn number(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => json!("NaN"),
+        value if value.is_infinite() => json!(if value > 0.0 { "+Inf" } else { "-Inf" }),
+        value => json!(value),
+    }
+}
+
 /// A sample as Prometheus writes it: in quotes.
 fn sample(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -37,7 +46,8 @@ fn prometheus(question: &Question, value: &Value, now: Time) -> Value {
         let values: Vec<Value> = many(value).iter().map(|one| json!([at, sample(one)])).collect();
         json!({"resultType": "matrix", "result": [{"metric": {}, "values": values}]})
     } else {
-        let one = |(n, one): (usize, &Value)| json!({"metric": {"n": n.to_string()}, "value": [at, sample(one)]});
+        let one =
+            |(n, one): (usize, &Value)| json!({"metric": {"n": n.to_string()}, "value": [at, sample(one)]});
         let result: Vec<Value> = many(value).iter().enumerate().map(one).collect();
         json!({"resultType": "vector", "result": result})
     };

@@ -27,6 +27,18 @@ pub enum Of {
     Story(String),
 }
 
+impl std::fmt::Display for Of {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Of::Story(name) => f.write_str(name),
+            Of::Matching { provider, text } => {
+                let provider = provider.as_deref().unwrap_or("of any provider");
+                f.write_str(format!("{provider} {text}").trim_end())
+            }
+        }
+    }
+}
+
 /// One value of a series.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Point {

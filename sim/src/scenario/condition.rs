@@ -71,6 +71,10 @@ impl Condition {
 
     /// Whether all of it is so now, by whatever the status says.
     pub fn is_so(&self, world: &World, since: Since) -> bool {
+        let run = self.analysis_run.as_ref().map(|name| verbs::analysis_run(world, name));
+        if run.is_some_and(|run| !run.is_some_and(|run| self.is_so_of_run(run))) {
+            return false;
+        }
         let rollout = self.rollout.as_ref().map(|name| verbs::rollout(world, name));
         self.time_since.is_none_or(|span| world.now().since(since.at) >= span)
             && self.event.as_ref().is_none_or(|event| event.is_so(world, since))
@@ -78,10 +82,20 @@ impl Condition {
             && rollout.is_none_or(|found| found.is_some_and(|object| self.is_so_of(world, object)))
     }
 
+    fn is_so_of_run(&self, run: &Object) -> bool {
+        let Some(body) = run.analysis_run() else { return false };
+        // Beside a Rollout the message is that one's.
+        let message = self.message.as_deref().filter(|_| self.rollout.is_none());
+        self.phase.as_deref().is_none_or(|phase| phase == body.status.phase())
+            && contains(message, body.status.message.as_deref())
+    }
+
     fn is_so_of(&self, world: &World, object: &Object) -> bool {
         let Some(body) = object.rollout() else { return false };
         let status = &body.status;
-        let plain = self.phase.is_none() || self.phase.as_deref() == status.phase.as_deref();
+        let plain = self.phase.is_none()
+            || self.analysis_run.is_some()
+            || self.phase.as_deref() == status.phase.as_deref();
         if !plain
             || self.step.is_some_and(|step| status.index() != Some(step))
             || !contains(self.message.as_deref(), status.message.as_deref())
@@ -163,6 +177,7 @@ impl fmt::Display for Condition {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.rollout.clone());
+        parts.extend(self.analysis_run.clone());
         parts.extend(self.phase.clone());
         parts.extend(self.step.map(|step| format!("at step {step}")));
         parts.extend(self.weight.map(|bound| format!("weight {bound}")));

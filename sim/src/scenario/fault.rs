@@ -13,15 +13,16 @@ use tidegate_api::time::Span;
 use super::Target;
 use super::cursor::{Cursor, Read};
 use super::keys::known;
-use super::read::NOT_BUILT;
+use super::metrics;
 use super::read_condition::kind;
 use super::write::{duration, range};
 use crate::dataplane;
 use crate::dataplane::elb::{REFUSALS, Refusal};
+use crate::metrics::{Outage, Trouble};
 use crate::world::{Millis, NextWrite, Strike, World};
 
 /// What goes wrong between the controller and the API server.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Fault {
     /// Something happens to one write to come.
     NextWrite(NextWrite),
@@ -51,6 +52,15 @@ pub enum Fault {
     ProxyStall(String, Span),
     /// The interface of AWS's load balancers does not answer as it should.
     Elb(Refusal, Span),
+    /// A metric provider does not do what it should for a while.
+    Metric {
+        /// Which provider; all of them when absent.
+        provider: Option<String>,
+        /// What is wrong.
+        trouble: Trouble,
+        /// How long.
+        span: Span,
+    },
     /// Somebody puts an object back as it is now whenever the controller has changed it.
     PutBack {
         /// Which one.
@@ -127,6 +137,11 @@ impl Fault {
             Fault::RouterOutage(router, span) => world.router_outage(router, now.plus(*span)),
             Fault::ProxyStall(router, span) => world.stall_proxy(router, now.plus(*span)),
             Fault::Elb(how, span) => world.refuse_at_elb(*how, now.plus(*span)),
+            Fault::Metric { provider, trouble, span } => {
+                let outage =
+                    Outage { provider: provider.clone(), trouble: trouble.clone(), until: now.plus(*span) };
+                world.config_mut().metrics.outages.insert(0, outage);
+            }
             Fault::PutBack { target, times, after } => {
                 let key = target.all(world).next().map(|object| object.key());
                 if let Some(key) = key {
@@ -149,6 +164,7 @@ impl Fault {
             Fault::RouterOutage(..) => "router_outage",
             Fault::ProxyStall(..) => "proxy_stall",
             Fault::Elb(..) => "elb",
+            Fault::Metric { trouble, .. } => metrics::trouble(trouble).0,
             Fault::PutBack { .. } => "put_back",
         }
     }
@@ -199,6 +215,15 @@ impl Fault {
             Fault::Elb(how, span) => {
                 fields = json!({"says": refusal_name(*how), "for": duration(*span)});
             }
+            Fault::Metric { provider, trouble, span } => {
+                fields["for"] = json!(duration(*span));
+                if let Some(provider) = provider {
+                    fields["provider"] = json!(provider);
+                }
+                if let Some((name, value)) = metrics::trouble(trouble).1 {
+                    fields[name] = value;
+                }
+            }
             Fault::PutBack { target, times, after } => {
                 fields = json!({"kind": target.kind.name(), "name": target.name, "times": times,
                     "after": range(*after)});
@@ -228,7 +253,7 @@ impl Fault {
             "proxy_stall" => router(field).map(|(router, span)| Fault::ProxyStall(router, span)),
             "elb" => elb(field),
             "put_back" => put_back(field),
-            "metric_outage" => field.wrong_key(format!("`{name}` {NOT_BUILT}")),
+            "metric_outage" | "metric_slow" | "metric_says" => metric(name, field),
             unknown => {
                 let error = field.document.error_at_key(&field.path, format!("unknown fault `{unknown}`"));
                 Err(error.with_help(format!("faults: {}", known("fault").join(", "))))
@@ -306,6 +331,17 @@ fn refusal_name(how: Refusal) -> &'static str {
     REFUSALS.iter().find(|(_, known)| *known == how).map_or("", |(name, _)| name)
 }
 
+fn metric(name: &str, at: &Cursor<'_>) -> Read<Fault> {
+    at.fields(&known(name))?;
+    let trouble = match name {
+        "metric_slow" => Trouble::Slow(at.need("by")?.span()?),
+        "metric_says" => Trouble::Says(metrics::point(&at.need("value")?)?),
+        _ => Trouble::Down,
+    };
+    let provider = at.get("provider").map(|field| metrics::provider(&field)).transpose()?;
+    Ok(Fault::Metric { provider, trouble, span: at.need("for")?.span()? })
+}
+
 fn put_back(at: &Cursor<'_>) -> Read<Fault> {
     at.fields(&known("put_back"))?;
     let target = Target {
@@ -353,6 +389,10 @@ impl fmt::Display for Fault {
             }
             Fault::Elb(how, span) => {
                 write!(out, "{name} says {} for {}", refusal_name(*how), duration(*span))
+            }
+            Fault::Metric { provider, span, .. } => {
+                let of = provider.as_ref().map_or(String::new(), |provider| format!(" of {provider}"));
+                write!(out, "{name}{of} for {}", duration(*span))
             }
             Fault::PutBack { target, times, .. } => write!(out, "{name} {target} {times} times"),
         }

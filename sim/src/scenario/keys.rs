@@ -80,6 +80,17 @@ pub const TABLE: &[Section] = &[
             "traffic", "mapping", "The users of every Rollout. They are counted where this is said, and for Rollouts with `trafficRouting`.";
             "quality", "`{IMAGE: {errors, latency, capacity}}`", "What each version truly does to its users, by the end of its image.";
             "routers", "mapping", "How the controllers of routers and their proxies behave.";
+            "metrics", "list", "What metric providers answer. Queries of Prometheus about requests and their duration are answered from the traffic where nothing here fits; what nobody answers is an error of that measurement.";
+            "scrape", "duration", "How often a metric system looks at pods; 15s when absent.";
+        },
+    },
+    Section {
+        name: "metric",
+        title: "`metrics`, an entry, and the verb `metric`",
+        keys: keys! {
+            "provider", "name", "Only questions to this provider, by its name in metrics; any when absent.";
+            "match", "text", "Only questions whose address or body contains it, as it is written in the metric; any when absent.";
+            "values", "list", "One a measurement, the last one repeats: a number, a list of numbers (`[]` is an empty answer), `NaN`, a JSON document, `{status: 500, body: text}`, `{fails: text}` where nobody answers, `{late: 40s, value: 1}`.";
         },
     },
     Section {
@@ -163,6 +174,8 @@ pub const TABLE: &[Section] = &[
             "ready", "`{rollout, side, count}`", "Makes pods ready, whatever their model says.";
             "unready", "`{rollout, side, count}`", "Takes the readiness of pods away.";
             "load", "`{autoscaler, total, per_pod}`", "Gives a HorizontalPodAutoscaler this work to measure; it then scales by what it reads.";
+            "metric", "mapping", "A series of values that a metric provider answers from now on, in place of one for the same questions.";
+            "terminate", "`{analysis_run}`", "Tells an AnalysisRun to end.";
             "traffic", "number", "So many requests a second from now on.";
             "quality", "`{IMAGE: {errors, latency, capacity}}`", "What versions do to their users from now on.";
             "serve", "kind", "From now on the API server serves this kind.";
@@ -250,6 +263,9 @@ pub const TABLE: &[Section] = &[
             "router_outage", "`{router, for}`", "The controller of a router takes nothing over for a while.";
             "proxy_stall", "`{router, for}`", "The first proxy of a router takes nothing over for a while; the others do.";
             "elb", "`{says, for}`", "The interface of AWS's load balancers does not answer as it should.";
+            "metric_outage", "`{provider, for}`", "Nobody answers questions to this metric provider, or to any, for a while.";
+            "metric_slow", "`{provider, by, for}`", "Its answers take so much longer.";
+            "metric_says", "`{provider, value, for}`", "It answers this in place of what it should: `NaN`, `[]`, `{status: 503}`, a lie.";
             "put_back", "`{kind, name, times, after}`", "Somebody puts an object back as it is now whenever the controller has changed it, as GitOps does.";
         },
     },
@@ -296,11 +312,45 @@ pub const TABLE: &[Section] = &[
         },
     },
     Section {
+        name: "terminate",
+        title: "`terminate`",
+        keys: keys! {
+            "analysis_run", "name", "The AnalysisRun: its name, or its name without the hash in it, as in `web-2-1`.";
+        },
+    },
+    Section {
+        name: "metric_outage",
+        title: "`metric_outage`",
+        keys: keys! {
+            "provider", "name", "The provider, by its name in metrics; all of them when absent.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "metric_slow",
+        title: "`metric_slow`",
+        keys: keys! {
+            "provider", "name", "The provider, by its name in metrics; all of them when absent.";
+            "by", "duration", "How much longer an answer takes.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "metric_says",
+        title: "`metric_says`",
+        keys: keys! {
+            "provider", "name", "The provider, by its name in metrics; all of them when absent.";
+            "value", "as in `metrics`", "What it answers.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
         name: "condition",
         title: "Conditions (`once`, `never`, `holds`)",
         keys: keys! {
             "rollout", "name", "The Rollout that the next ones are about. `once` waits until its status was computed from its present specification.";
-            "phase", "text", "`status.phase`.";
+            "analysis_run", "name", "The AnalysisRun that `phase` is about: its name, or its name without the hash in it, as in `web-2-1` (step 1 of revision 2), `web-2` (in the background), `web-2-pre`, `web-2-post`.";
+            "phase", "text", "`status.phase`, of the Rollout or of the AnalysisRun.";
             "step", "number", "`status.currentStepIndex`.";
             "weight", "bound", "The share of users that the new version has, in percent.";
             "message", "text", "A part of `status.message`.";

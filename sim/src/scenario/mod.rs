@@ -8,6 +8,7 @@ mod condition;
 mod cursor;
 mod fault;
 pub mod keys;
+mod metrics;
 mod read;
 mod read_condition;
 mod read_verb;
@@ -28,6 +29,7 @@ use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::{Span, Time};
 
+use crate::metrics::series::Series;
 use crate::world::{Millis, PodModels, Quality, RouterModel, TrafficModel};
 
 /// What a scenario says.
@@ -53,6 +55,10 @@ pub struct Script {
     pub traffic: Option<TrafficModel>,
     /// What versions do to their users, by the end of an image.
     pub quality: Vec<(String, Quality)>,
+    /// What metric providers answer.
+    pub metrics: Vec<Series>,
+    /// How often a metric system looks at pods.
+    pub scrape: Span,
     /// What people do.
     pub when: Vec<Entry>,
     /// What must come of it.
@@ -90,6 +96,8 @@ pub enum Moment {
 pub struct Condition {
     /// The Rollout it is about, if it is about one.
     pub rollout: Option<String>,
+    /// The AnalysisRun it is about, if it is about one: its name, or its name without the hash in it.
+    pub analysis_run: Option<String>,
     /// `status.phase`.
     pub phase: Option<String>,
     /// `status.currentStepIndex`.
@@ -258,6 +266,10 @@ pub enum Verb {
         /// What one pod carries.
         per_pod: i64,
     },
+    /// From now on a provider answers with these values.
+    Metric(Series),
+    /// Tells an AnalysisRun to end.
+    Terminate(String),
     /// From now on so many requests a second.
     Traffic(i64),
     /// From now on versions do this to their users, by the end of their image.

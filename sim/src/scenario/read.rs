@@ -9,6 +9,7 @@ use super::keys::known;
 use super::read_condition::condition;
 use super::read_world::read_world;
 use super::{Entry, Moment, Script, Then, Verb, users};
+use crate::metrics::MetricsModel;
 use crate::world::{PodModels, RouterModel, WorldConfig};
 
 /// The files beside a scenario. Names are relative to it.
@@ -80,6 +81,8 @@ impl Script {
             routers: RouterModel::default(),
             traffic: None,
             quality: Vec::new(),
+            metrics: Vec::new(),
+            scrape: MetricsModel::default().scrape,
             when: Vec::new(),
             then: Then::default(),
             promote_after: None,

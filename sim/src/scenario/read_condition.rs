@@ -12,10 +12,8 @@ use super::{Bound, Condition, EventCondition, ObjectCondition, StatusCondition, 
 
 /// Conditions, all of which must hold.
 pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
-    for name in ["analysis_run", "experiment"] {
-        if let Some(field) = at.get(name) {
-            return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
-        }
+    if let Some(field) = at.get("experiment") {
+        return field.wrong_key(format!("`experiment` {NOT_BUILT}"));
     }
     at.fields(&known("condition"))?;
     let text = |name: &str| at.get(name).map(|field| field.owned()).transpose();
@@ -29,6 +27,7 @@ pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
     }
     let read = Condition {
         rollout: text("rollout")?,
+        analysis_run: text("analysis_run")?,
         phase: text("phase")?,
         step: at.get("step").map(|field| field.number()).transpose()?,
         weight: bound_of(at, "weight")?,
@@ -41,7 +40,8 @@ pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
         time_since: at.get("time_since").map(|field| field.span()).transpose()?,
     };
     let of_rollout = ["phase", "step", "weight", "message", "condition", "replicas", "healthy_pods"];
-    match of_rollout.iter().find(|name| at.get(name).is_some()) {
+    let of_run = |name: &str| matches!(name, "phase" | "message") && read.analysis_run.is_some();
+    match of_rollout.iter().find(|name| at.get(name).is_some() && !of_run(name)) {
         Some(name) if read.rollout.is_none() => {
             at.wrong(format!("`{name}` is about a Rollout, and `rollout` is missing here"))
         }

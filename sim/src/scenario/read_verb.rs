@@ -5,12 +5,11 @@ use tidegate_api::time::Span;
 
 use super::cursor::{Cursor, Read};
 use super::keys::known;
-use super::read::{Load, NOT_BUILT, objects_of};
+use super::read::{Load, objects_of};
 use super::read_condition::one_target;
 use super::read_world::{rate, read_quality};
 use super::{Fault, Patch, Side, Simple, Verb};
 
-const LATER: &[&str] = &["metric", "terminate"];
 /// How long there is no controller while another one takes over.
 const DOWN: Span = Span::seconds(5);
 
@@ -34,6 +33,11 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "ready" => readiness(at, true),
         "unready" => readiness(at, false),
         "load" => load_of(at),
+        "metric" => super::metrics::read(at).map(Verb::Metric),
+        "terminate" => {
+            at.fields(&known("terminate"))?;
+            at.need("analysis_run")?.owned().map(Verb::Terminate)
+        }
         "traffic" => rate(at).map(Verb::Traffic),
         "quality" => read_quality(at).map(Verb::Quality),
         "serve" => at.owned().map(|kind| Verb::Serve(kind, true)),
@@ -46,7 +50,6 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         }
         "restart_controller" => Ok(Verb::RestartController),
         "note" => at.owned().map(Verb::Note),
-        later if LATER.contains(&later) => at.wrong_key(format!("`{later}` {NOT_BUILT}")),
         unknown => {
             let error = at.document.error_at_key(&at.path, format!("unknown verb `{unknown}`"));
             Err(error.with_help(format!("verbs: {}", known("verb").join(", "))))

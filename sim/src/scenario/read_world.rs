@@ -5,7 +5,6 @@ use tidegate_api::time::Span;
 use super::Script;
 use super::cursor::{Cursor, Read};
 use super::keys::known;
-use super::read::NOT_BUILT;
 use crate::dataplane;
 use crate::world::{Flaps, PodModel, PodModels, Quality, RouterModel, TrafficModel};
 
@@ -21,8 +20,12 @@ pub(super) fn read_world(world: &Cursor<'_>, script: &mut Script) -> Read<()> {
             "traffic" => script.traffic = Some(read_traffic(&field)?),
             "quality" => script.quality = read_quality(&field)?,
             "routers" => script.routers = read_routers(&field)?,
-            "metrics" => {
-                return field.wrong_key(format!("`{name}` {NOT_BUILT}"));
+            "metrics" => script.metrics = super::metrics::read_all(&field)?,
+            "scrape" => {
+                script.scrape = match field.span()? {
+                    every if every > Span::ZERO => every,
+                    _ => return field.wrong("this must be more than nothing"),
+                }
             }
             _ => world.fields(&known("world"))?,
         }

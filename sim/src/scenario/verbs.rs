@@ -18,6 +18,22 @@ pub(crate) fn rollout<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object
     named(world, &Kind::Rollout, name)
 }
 
+/// The newest AnalysisRun of this name, or of this name without the hash in it.
+pub(crate) fn analysis_run<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object>> {
+    let runs = world.store().of_kind(&Kind::AnalysisRun);
+    runs.filter(|run| *run.meta.name == *name || plain_name(run) == name)
+        .max_by_key(|run| (run.meta.created, run.meta.resource_version))
+}
+
+/// The name of an AnalysisRun without the hash in it: `web-2-1` is the run of step 1 in revision 2.
+pub(crate) fn plain_name(run: &Object) -> String {
+    let hash = run.meta.labels.get("rollouts-pod-template-hash").map_or("", |hash| &**hash);
+    match hash.is_empty() {
+        true => run.meta.name.to_string(),
+        false => run.meta.name.replacen(&format!("-{hash}-"), "-", 1),
+    }
+}
+
 /// The object of this kind and name, whatever its namespace.
 pub(crate) fn named<'a>(world: &'a World, kind: &Kind, name: &str) -> Option<&'a Arc<Object>> {
     world.store().of_kind(kind).find(|object| &*object.meta.name == name)
@@ -81,6 +97,8 @@ impl Verb {
                 format!("{} {rollout}", if *ready { "ready" } else { "unready" })
             }
             Verb::Load { autoscaler, total, per_pod } => format!("load {autoscaler} {total}/{per_pod}"),
+            Verb::Metric(series) => format!("metric {}", series.of),
+            Verb::Terminate(run) => format!("terminate {run}"),
             Verb::Traffic(rps) => format!("traffic {rps} requests a second"),
             Verb::Quality(qualities) => {
                 let images: Vec<&str> = qualities.iter().map(|(image, _)| image.as_str()).collect();
@@ -145,6 +163,11 @@ impl Verb {
                     Patch::Operations(patch) => Action::Operations { key, patch, part },
                 }])
             }
+            Verb::Terminate(name) => {
+                let run =
+                    analysis_run(world, name).ok_or_else(|| format!("there is no AnalysisRun {name}"))?;
+                Ok(commands::terminate().into_iter().map(|patch| aim(run.key(), patch)).collect())
+            }
             Verb::Ready { rollout, .. } => find(rollout).map(|_| Vec::new()),
             Verb::Load { autoscaler, .. } => match named(world, &Kind::HorizontalPodAutoscaler, autoscaler) {
                 Some(_) => Ok(Vec::new()),
@@ -154,6 +177,7 @@ impl Verb {
             | Verb::RestartController
             | Verb::UpgradeController(_)
             | Verb::Note(_)
+            | Verb::Metric(_)
             | Verb::Traffic(_)
             | Verb::Quality(_)
             | Verb::Serve(..) => Ok(Vec::new()),

@@ -7,6 +7,7 @@ use tidegate_api::yaml_out::to_yaml;
 
 use super::{Bound, Compare, Condition, Entry, Moment, Patch, Script, Side, StatusCondition, Target, Verb};
 use super::{EventCondition, ObjectCondition, UsersSaw};
+use crate::metrics::MetricsModel;
 use crate::world::{Millis, PodModel, Quality, RouterModel, TrafficModel, WorldConfig};
 
 impl Script {
@@ -41,6 +42,12 @@ impl Script {
         }
         if let Some(model) = &self.traffic {
             world["traffic"] = traffic(model);
+        }
+        if !self.metrics.is_empty() {
+            world["metrics"] = self.metrics.iter().map(super::metrics::series).collect();
+        }
+        if self.scrape != MetricsModel::default().scrape {
+            world["scrape"] = json!(duration(self.scrape));
         }
         if !self.quality.is_empty() {
             world["quality"] = quality(&self.quality);
@@ -199,6 +206,7 @@ fn bound(bound: Bound) -> Value {
 fn condition(condition: &Condition) -> Value {
     let mut fields = Fields::default();
     fields.set_some("rollout", condition.rollout.as_deref());
+    fields.set_some("analysis_run", condition.analysis_run.as_deref());
     fields.set_some("phase", condition.phase.as_deref());
     fields.set_some("step", condition.step);
     fields.set_some("weight", condition.weight.map(bound));
@@ -294,6 +302,8 @@ fn verb(verb: &Verb) -> (&'static str, Value) {
         Verb::Load { autoscaler, total, per_pod } => {
             ("load", json!({"autoscaler": autoscaler, "total": total, "per_pod": per_pod}))
         }
+        Verb::Metric(series) => ("metric", super::metrics::series(series)),
+        Verb::Terminate(run) => ("terminate", json!({"analysis_run": run})),
         Verb::Traffic(rps) => ("traffic", json!(rps)),
         Verb::Quality(qualities) => ("quality", quality(qualities)),
         Verb::Serve(kind, true) => ("serve", json!(kind)),

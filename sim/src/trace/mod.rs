@@ -3,15 +3,17 @@
 //! What the status says is told at once. Pods come and go one by one; of those that change within one second only
 //! the sum is told, right before the next thing that is told or when the second is over.
 
+mod analysis;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidegate_api::object::Key;
-use tidegate_api::object::Kind;
+use tidegate_api::object::{Kind, Text};
 use tidegate_api::time::{Span, Time};
 
+use crate::metrics::Source;
 use crate::world::{Happened, Observer, World};
 use view::{Course, View};
 
@@ -37,6 +39,8 @@ pub struct Trace {
     told: BTreeMap<Key, View>,
     /// The second in which pods changed that were not told yet.
     untold: Option<Time>,
+    /// Where the answer to the last question of a metric came from, by run and metric.
+    sources: BTreeMap<(Key, Text), Source>,
 }
 
 impl Trace {
@@ -44,7 +48,7 @@ impl Trace {
     pub fn new(world: &World) -> Trace {
         let rollouts = world.store().of_kind(&Kind::Rollout);
         let told = rollouts.map(|object| (object.key(), View::of(world, object))).collect();
-        Trace { begin: world.now(), lines: Vec::new(), told, untold: None }
+        Trace { begin: world.now(), lines: Vec::new(), told, untold: None, sources: BTreeMap::new() }
     }
 
     /// How long it has gone on.
@@ -174,11 +178,21 @@ impl Observer for Trace {
                     Kind::Rollout | Kind::Service | Kind::Deployment => {
                         self.changed(world, object.kind == Kind::Rollout && after.is_none(), &object.key());
                     }
+                    Kind::AnalysisRun => {
+                        for (what, detail) in analysis::news(*before, *after, &self.sources) {
+                            let who = analysis::who(object);
+                            self.tell(world, &who, what, detail);
+                        }
+                    }
                     _ => {}
                 }
             }
             Happened::Applied(_) => {
                 self.untold.get_or_insert(world.now());
+            }
+            Happened::Measured { question, source, .. } => {
+                let asker = (question.asker.key.clone(), question.asker.part.clone());
+                self.sources.insert(asker, (*source).clone());
             }
             Happened::Crashed => self.tell(world, "controller", "crashed", ""),
             Happened::Restarted => self.tell(world, "controller", "started", "knowing nothing"),

@@ -115,7 +115,7 @@ pub enum Happened<'a> {
         /// What comes back.
         reply: &'a Reply,
         /// Who says so.
-        source: Source,
+        source: &'a Source,
     },
     /// The controller started a call.
     Started(CallId, &'a ApiCall),

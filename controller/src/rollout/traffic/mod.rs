@@ -30,6 +30,7 @@ use crate::cache::Moments;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Need, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
+use crate::sabotage::Sabotage;
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
 pub use status::{TROUBLE, note_trouble};
@@ -56,6 +57,8 @@ pub struct Traffic {
     pub is_unregistered: bool,
     /// What must be asked before this pass can decide.
     pub needs: Vec<Need>,
+    /// Whether all that leads to the canary is known to lead to its pods.
+    pub leads_to_canary: bool,
     /// Whether the header and mirror routes of the steps so far are asked for.
     pub has_routes: bool,
     /// What a router could not do.
@@ -98,10 +101,13 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         (_, Some(trouble)) => return fail(draft, trouble),
     };
     let is_labelled = labels.is_empty();
+    let names_new = !by_subsets || draft.new_set().is_some_and(|new| new.hash() == &*canary_hash);
     carry_out(draft, labels);
-    let weight = allowed(draft, spec, &routers, &decision, is_labelled);
+    let weight = allowed(draft, spec, &routers, &decision, (is_labelled, names_new));
     let routes = routes_of_steps(draft, spec);
-    let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    let canary_is_ready =
+        is_labelled && names_new && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    draft.traffic.leads_to_canary = canary_is_ready;
     let can_route = canary_is_ready && decision.keeps_routes;
     let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
         true => draft.traffic.asked.0,
@@ -196,6 +202,14 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
     if let Some(at) = waits_until {
         draft.wake_at(at, "routes and Services reach the data plane");
     }
+    // Evidence may come sooner than what was replaced lately is forgotten, which still binds sizes.
+    if range(&known) != range(&asked) {
+        let world = draft.world;
+        let rested = world.routes.keys().filter_map(|key| world.rests_at(key, stretch, now)).max();
+        if let Some(at) = rested {
+            draft.wake_at(at, "nobody goes by the earlier weight");
+        }
+    }
 }
 
 /// The weights that the objects show now.
@@ -281,11 +295,16 @@ fn allowed(
     spec: &Canary,
     routers: &[(&'static dyn Router, Place<'_>)],
     decision: &Decision,
-    is_labelled: bool,
+    (is_labelled, names_new): (bool, bool),
 ) -> i64 {
     let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
-    let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
+    // What the objects show has been asked for, whatever the status came to record before a crash: a held weight does not
+    // move them.
+    let shown = shown_now(draft, routers);
+    let low = shown.iter().copied().min().unwrap_or(least);
+    let high = shown.iter().copied().max().unwrap_or(most);
+    let hold = recorded_weight(draft).unwrap_or(least).clamp(low, high);
     if wanted < most {
         let Some(stable) = draft.stable else { return hold };
         if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
@@ -295,7 +314,10 @@ fn allowed(
             return hold;
         }
         let carried = capacity::carried(draft, spec, stable);
-        let weight = wanted.max(most.min(parts - carried));
+        let weight = match draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+            true => wanted,
+            false => wanted.max(most.min(parts - carried)),
+        };
         if weight > wanted {
             let what = format!("stable pods for more than {carried} of {parts} parts of the traffic");
             draft.because(Reason::WaitingFor(what.into()));
@@ -305,8 +327,10 @@ fn allowed(
     }
     if wanted > least {
         let Some(new) = draft.new else { return hold };
-        let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
-        let is_users_choice = super::routed::has_explicit_scale(draft, spec);
+        let is_ready =
+            is_labelled && names_new && handles::is_ready(draft, spec, routers, handles::Side::Canary);
+        let is_users_choice = super::routed::has_explicit_scale(draft, spec)
+            || draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
         if !is_ready {
             draft.because(Reason::WaitingFor(
                 "the canary's Service to be known before traffic goes to it".into(),
@@ -382,6 +406,9 @@ pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<S
     match (&draft.traffic.trouble, draft.traffic.weight, draft.traffic.verified) {
         (Some(trouble), ..) => Some(format!("routers to take weight {weight} over: {trouble}")),
         (None, Some(now), Some(false)) if now == weight => Some(format!("weight {weight} to be confirmed")),
+        (None, Some(now), _) if now == weight && weight > 0 && !draft.traffic.leads_to_canary => {
+            Some(format!("weight {weight} to lead to the new pods"))
+        }
         (None, Some(now), _) if now == weight => None,
         _ => Some(format!("weight {weight} to be safe")),
     }

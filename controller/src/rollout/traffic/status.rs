@@ -51,20 +51,20 @@ fn is_same(one: &TrafficWeights, other: &TrafficWeights) -> bool {
 
 fn weights_of(spec: &Canary, want: &Want<'_>) -> TrafficWeights {
     let text = |text: &str| (!text.is_empty()).then(|| Text::from(text));
-    let destination = |weight: i64, service: &str, hash: &str| {
-        let mut destination = WeightDestination::default();
-        destination.weight = Some(Counted(weight));
-        destination.service = text(service);
-        destination.hash = text(hash);
-        destination
+    let destination = |weight: i64, service: &str, hash: &str| WeightDestination {
+        weight: Some(Counted(weight)),
+        service: text(service),
+        hash: text(hash),
+        ..WeightDestination::default()
     };
     let arms: Vec<_> = want.arms.iter().map(|arm| destination(arm.weight, &arm.service, &arm.hash)).collect();
     let rest = want.whole - want.weight - want.arms.iter().map(|arm| arm.weight).sum::<i64>();
-    let mut weights = TrafficWeights::default();
-    weights.canary = Some(destination(want.weight, &spec.canary_service, want.canary_hash));
-    weights.stable = Some(destination(rest.max(0), &spec.stable_service, want.stable_hash));
-    weights.additional = (!arms.is_empty()).then_some(arms);
-    weights
+    TrafficWeights {
+        canary: Some(destination(want.weight, &spec.canary_service, want.canary_hash)),
+        stable: Some(destination(rest.max(0), &spec.stable_service, want.stable_hash)),
+        additional: (!arms.is_empty()).then_some(arms),
+        ..TrafficWeights::default()
+    }
 }
 
 /// Records the weights that are asked for from now on.

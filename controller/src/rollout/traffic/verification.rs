@@ -74,7 +74,8 @@ pub fn weights(
     if moving && recorded_verdict(draft) == Some(true) && is_recorded(draft, spec, want) {
         return Some(true);
     }
-    let asked = routers.iter().find_map(|(router, at)| router.verification(&view(draft, at), want, moving))?;
+    let asked =
+        routers.iter().find_map(|(router, at)| router.verification(&view(draft, at), want, moving))?;
     let Heard::All(outcome) = hear(draft, WEIGHTS, asked) else { return Some(false) };
     draft.status.alb = outcome.alb.clone();
     draft.status.albs = outcome.albs.clone();

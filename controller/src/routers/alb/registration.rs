@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidegate_api::object::{Kind, Object, Text};
 
-use super::super::{Reads, Settings};
 use super::super::document::{at, list, text};
+use super::super::{Reads, Settings};
 use super::elb::{Carried, Request, result};
 use super::verify::{Outcome, Told};
 

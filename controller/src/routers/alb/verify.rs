@@ -146,7 +146,10 @@ pub fn begin(view: &View<'_>, want: &Want<'_>) -> Verification {
     };
     let ingresses: Vec<Expected> = config.ingresses.iter().map(expected).collect();
     let status = view.at.rollout.rollout().map(|body| &body.status);
-    let before = status.and_then(|status| status.albs.as_ref()).and_then(|albs| albs.as_array().cloned()).unwrap_or_default();
+    let before = status
+        .and_then(|status| status.albs.as_ref())
+        .and_then(|albs| albs.as_array().cloned())
+        .unwrap_or_default();
     let before = if before.len() == ingresses.len() { before } else { Vec::new() };
     let has_hosts = ingresses.iter().any(|expected| !expected.hosts.is_empty());
     Verification {

@@ -113,6 +113,7 @@ impl World {
         if told(before.as_ref()) != told(after) {
             self.link_applied(service, 0);
             self.wake_scalers();
+            self.counted(&Happened::Applied(service));
             watch.saw(self, &Happened::Applied(service));
         }
     }

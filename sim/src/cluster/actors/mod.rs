@@ -37,6 +37,9 @@ impl World {
                     _ => {}
                 }
             }
+            (Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate | Kind::AnalysisRun, Some(_)) => {
+                self.begin_counting();
+            }
             (Kind::Job, Some(_)) if is_new_spec => self.sync_later(key.clone()),
             (Kind::Deployment, Some(_)) if is_new_spec => self.sync_later(key.clone()),
             (Kind::Rollout, Some(_)) if !self.loads.is_empty() => self.wake_scalers_of(key),

@@ -92,6 +92,7 @@ impl World {
         let reached = self.plane.take_over(key, proxy, number);
         self.link_applied(key, number);
         self.wake_scalers();
+        self.counted(&Happened::Applied(key));
         watch.saw(self, &Happened::Applied(key));
         match reached {
             Some(route) if gateway::owns(&route) => self.report(key, gateway::report(&route), watch),
