@@ -391,7 +391,9 @@ pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
     }
     keys.extend(routers::reads_of(object, settings).into_iter().filter_map(|reads| match reads {
         routers::Reads::One(key) => Some(key),
-        routers::Reads::Matching(kind, namespace, _) => Some(Key::new(kind, namespace, "")),
+        routers::Reads::Matching(kind, namespace, _) | routers::Reads::All(kind, namespace) => {
+            Some(Key::new(kind, namespace, ""))
+        }
         // Its owner reference leads to the Rollout.
         routers::Reads::Controlled(..) => None,
     }));

@@ -86,6 +86,8 @@ pub struct Manager {
     failures: BTreeMap<Key, u32>,
     /// Pods whose eviction was refused, until they are asked for again.
     protected: BTreeMap<Key, Time>,
+    /// Before when nobody is asked on behalf of these keys.
+    patience: BTreeMap<Key, Time>,
     stats: Stats,
     trail: BTreeMap<Key, Arc<Plan>>,
 }
@@ -142,6 +144,7 @@ impl Manager {
             next_call: 0,
             failures: BTreeMap::new(),
             protected: BTreeMap::new(),
+            patience: BTreeMap::new(),
             stats: Stats::default(),
             trail: BTreeMap::new(),
         }
@@ -348,6 +351,7 @@ impl Manager {
             }
             self.experiments_of(object).into_iter().for_each(|key| self.agenda.add(key, seams.now()));
             self.failures.remove(&key);
+            self.patience.remove(&key);
             self.trail.remove(&key);
         }
         if matches!(key.kind, Kind::AnalysisRun | Kind::Experiment) {
@@ -480,6 +484,7 @@ impl Manager {
             Kind::Rollout => match RolloutWorld::gather(&self.cache, &key) {
                 Some(world) if self.is_ours(&world.rollout) => {
                     facts.protected = self.protected_of(&world, now);
+                    facts.patience = self.patience.get(&key).copied();
                     rollout::plan(&world, &facts, now)
                 }
                 _ => Plan::default(),
@@ -503,6 +508,10 @@ impl Manager {
             _ => routers::plan_clean_up(&self.cache, &key),
         };
         if plan.needs.is_empty() {
+            match plan.patience {
+                Some(until) => drop(self.patience.insert(key.clone(), until)),
+                None => drop(self.patience.remove(&key)),
+            }
             let plan = Arc::new(plan);
             self.trail.insert(key.clone(), plan.clone());
             let stage = Stage::Writing { plan, at: 0 };
@@ -579,7 +588,8 @@ impl Manager {
         };
         let Some(write) = plan.writes.get(*at) else {
             let failed = *failed || plan.failure.is_some();
-            let wake = plan.wake;
+            let (wake, told) = (plan.wake, plan.told.clone());
+            told.into_iter().for_each(|notice| self.record(notice, seams));
             return self.end(key, failed, wake, seams);
         };
         let guard = self.guard_of(write, versions);

@@ -59,10 +59,22 @@ pub enum Sabotage {
     SizeFromPods,
     /// Old ReplicaSets are never deleted.
     KeepHistory,
+    /// An analysis step is done at once.
+    StepWithoutVerdict,
+    /// A run is successful after its first look.
+    DecideAtOnce,
+    /// A run that is under way is not taken for the answer to its question.
+    AskAgain,
+    /// Runs are never told to end.
+    KeepAsking,
+    /// Nobody wakes up for the next measurement.
+    NoNextMeasurement,
     /// A restart is left for later.
     IgnoreRestart,
     /// Nobody wakes up at the end of a pause.
     NoAlarm,
+    /// Load balancers are not asked, though the operator wants it.
+    TakeWeightsForGranted,
     /// A condition's message tells the time.
     StampedMessage,
     /// The weight of a step is set before its pods are there.

@@ -64,6 +64,8 @@ pub struct Facts {
     pub protected: BTreeSet<Key>,
     /// Kinds that the API server does not serve.
     pub unserved: Vec<Kind>,
+    /// Nothing more is to be asked for this key before that time ([`crate::plan::Plan::patience`]).
+    pub patience: Option<Time>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
 }
@@ -188,6 +190,10 @@ pub(crate) fn routes(
                 let all = cache.named_like(&kind, &namespace, "");
                 let matching = all.filter(|object| selector.matches(&object.meta.labels));
                 found.extend(matching.map(|object| (object.key(), object.clone())));
+            }
+            Reads::All(kind, namespace) => {
+                let all = cache.named_like(&kind, &namespace, "");
+                found.extend(all.map(|object| (object.key(), object.clone())));
             }
             Reads::Controlled(kind, namespace) => {
                 let owner_is_it = |object: &&Arc<Object>| {

@@ -10,8 +10,7 @@ use super::{Strings, Text, Verbatim};
 ///
 /// What does not change between the templates of one revision (`spec`) is shared; metadata is typed because hash
 /// labels and role metadata are written into it all the time.
-#[derive(Clone, Debug)]
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Template {
     /// Labels of the pods.
     pub labels: Strings,
@@ -36,7 +35,6 @@ impl PartialEq for Template {
             && self.rest == other.rest
     }
 }
-
 
 impl Template {
     /// Reads a pod template; `what` is its field path, used in errors.

@@ -30,6 +30,7 @@ use crate::cache::Cache;
 use crate::edit::Edit;
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Reason, Verb, Wake, Write};
 use crate::providers::Surroundings;
+use crate::sabotage::Sabotage;
 use crate::world::Facts;
 use args::Values;
 use assess::{bump, is_terminating};
@@ -344,6 +345,9 @@ impl<'a> RunDraft<'a> {
         let dry_run = &self.rules.dry_run;
         let (decided, changed) =
             assess::assess(&mut self.status, metrics, dry_run, spec.terminate, self.now.stamp());
+        if self.facts.is_sabotaged(Sabotage::DecideAtOnce) {
+            self.status.phase = Some("Successful".into());
+        }
         let mut notices = Vec::new();
         for one in decided {
             let message = format!("Metric '{}' Completed. Result: {}", one.metric, one.phase);
@@ -361,7 +365,7 @@ impl<'a> RunDraft<'a> {
         plan.writes = std::mem::take(&mut self.writes);
         plan.writes.extend(status_write(self.world, self.status, notices));
         plan.writes.extend(cleaned);
-        if let Some(at) = next {
+        if let Some(at) = next.filter(|_| !self.facts.is_sabotaged(Sabotage::NoNextMeasurement)) {
             plan.wake = Wake::At(at.plus(Span::millis(1)));
             plan.reasons.push(Reason::Until { what: "the next measurement".into(), at });
         }

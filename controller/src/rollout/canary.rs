@@ -27,6 +27,10 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
     lead_traffic(&mut draft, spec);
+    traffic::verification::registration_of_canary(&mut draft, spec);
+    if !draft.traffic.needs.is_empty() {
+        return draft.need_of_traffic();
+    }
     experiment::follow(&mut draft, spec);
     if analysis::follow_canary(&mut draft, spec) {
         return sync(draft, spec);

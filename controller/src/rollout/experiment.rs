@@ -355,3 +355,132 @@ fn last_experiment(draft: &Draft<'_>, spec: &Canary) -> Option<Arc<ExperimentSte
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_api::object::{Key, RolloutStatus};
+    use tidegate_api::time::Time;
+
+    use super::*;
+    use crate::cache::Cache;
+    use crate::plan::Plan;
+    use crate::rollout::plan;
+    use crate::world::{Facts, RolloutWorld};
+
+    const NOW: Time = Time(1_767_225_600_000);
+
+    fn set(hash: &str, revision: &str, replicas: i64) -> Value {
+        let labels = json!({"app": "web", "rollouts-pod-template-hash": hash});
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": format!("web-{hash}"), "uid": hash,
+                "labels": labels, "annotations": {"rollout.argoproj.io/revision": revision,
+                "rollout.argoproj.io/desired-replicas": "2"}, "ownerReferences": [owner()]},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": format!("web:{revision}")}]}}},
+            "status": {"replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas}})
+    }
+
+    fn owner() -> Value {
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": "r", "controller": true})
+    }
+
+    fn experiment(name: &str, phase: &str) -> Value {
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment", "metadata": {"name": name, "uid": name,
+                "labels": {"rollouts-pod-template-hash": "new"}, "ownerReferences": [owner()]},
+            "spec": {"templates": []}, "status": {"phase": phase, "message": "because"}})
+    }
+
+    /// What is decided in the first step of an update, an experiment, with this status and these Experiments.
+    fn decided(status: Value, experiments: &[Value]) -> Plan {
+        let steps = json!([{"experiment": {"templates": [{"name": "base", "specRef": "stable"}]}}, {"setWeight": 50}]);
+        let mut whole = json!({"currentPodHash": "new", "stableRS": "old", "currentStepIndex": 0,
+            "currentStepHash": tidegate_api::schema::steps_hash(Some(&steps)), "observedGeneration": "3",
+            "conditions": [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]});
+        let more = status.as_object().cloned().unwrap_or_default();
+        whole.as_object_mut().expect("a mapping").extend(more);
+        let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web",
+                "uid": "r", "generation": 3, "annotations": {"rollout.argoproj.io/revision": "2"}},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "strategy": {"canary": {"steps": steps}},
+                "template": {"metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "c", "image": "web:2"}]}}}, "status": whole});
+        let mut cache = Cache::default();
+        let documents = [rollout, set("old", "1", 2), set("new", "2", 0)];
+        for mut document in documents.into_iter().chain(experiments.iter().cloned()) {
+            document["metadata"]["namespace"] = json!("n");
+            document["metadata"]["resourceVersion"] = json!("5");
+            cache.put(Arc::new(Object::from_value(document).expect("an object")), NOW);
+        }
+        let world = RolloutWorld::gather(&cache, &Key::new(Kind::Rollout, "n", "web")).expect("a world");
+        plan(&world, &Facts::default(), NOW)
+    }
+
+    fn made(plan: &Plan) -> Vec<String> {
+        let of = plan.writes.iter().filter(|write| matches!(write.verb, Verb::Create(_)));
+        of.map(|write| write.key.name.to_string()).collect()
+    }
+
+    fn ended(plan: &Plan) -> Vec<String> {
+        let told = |verb: &Verb| matches!(verb, Verb::Edit(edits) if edits.contains(&Edit::Terminate));
+        plan.writes.iter().filter(|write| told(&write.verb)).map(|write| write.key.name.to_string()).collect()
+    }
+
+    fn status(plan: &Plan) -> Arc<RolloutStatus> {
+        let mut edits = plan.writes.iter().filter_map(|write| match &write.verb {
+            Verb::Edit(edits) => edits.iter().find_map(|edit| match edit {
+                Edit::Status(_, to) => Some(to.clone()),
+                _ => None,
+            }),
+            _ => None,
+        });
+        edits.next_back().expect("a status")
+    }
+
+    fn named(plan: &Plan) -> Option<Text> {
+        status(plan).canary().experiment
+    }
+
+    /// Vector X24, and row Q9: while it is paused there is no other one, after the resume there is.
+    #[test]
+    fn one_that_decides_nothing_waits_for_a_person() {
+        let name = "web-new-2-0";
+        let current = json!({"canary": {"currentExperiment": name}});
+        let all = [experiment(name, "Inconclusive")];
+        let first = decided(current.clone(), &all);
+        assert!(made(&first).is_empty());
+        assert_eq!(named(&first).as_deref(), Some(name));
+        assert!(status(&first).is_paused_for(INCONCLUSIVE));
+        let mut paused = current.clone();
+        paused["controllerPause"] = json!(true);
+        paused["pauseConditions"] = json!([{"reason": INCONCLUSIVE, "startTime": "2026-01-01T00:00:00Z"}]);
+        assert!(made(&decided(paused, &all)).is_empty());
+        let mut resumed = current;
+        resumed["controllerPause"] = json!(true);
+        let next = decided(resumed, &all);
+        assert_eq!(made(&next), ["web-new-2-0-1"]);
+        assert_eq!(named(&next).as_deref(), Some("web-new-2-0-1"));
+        assert_eq!(status(&next).controller_pause, None);
+    }
+
+    #[test]
+    fn what_it_says_moves_the_update() {
+        assert_eq!(made(&decided(json!({}), &[])), ["web-new-2-0"]);
+        let name = "web-new-2-0";
+        let current = json!({"canary": {"currentExperiment": name}});
+        let done = decided(current.clone(), &[experiment(name, "Successful")]);
+        assert_eq!((status(&done).index(), named(&done)), (Some(1), None));
+        let bad = decided(current, &[experiment(name, "Failed")]);
+        assert!(status(&bad).is_aborted());
+        let why = "RolloutAborted: Rollout aborted update to revision 2: Experiment analysis phase is error/failed: because";
+        assert_eq!(status(&bad).message.as_deref(), Some(why));
+    }
+
+    /// Vector X25, and invariants S21, S22.
+    #[test]
+    fn what_is_no_longer_asked_is_ended_and_says_nothing() {
+        let name = "web-new-2-0";
+        let aborted = json!({"abort": true, "canary": {"currentExperiment": name}});
+        assert_eq!(ended(&decided(aborted, &[experiment(name, "Running")])), [name]);
+        let other = json!({"canary": {"currentExperiment": "web-new-2-3"}});
+        let plan = decided(other, &[experiment("web-new-2-3", "Successful")]);
+        assert_eq!((made(&plan), status(&plan).index()), (vec!["web-new-2-0".to_owned()], Some(0)));
+    }
+}

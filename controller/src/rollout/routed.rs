@@ -313,6 +313,11 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
             draft.because(Reason::WaitingFor(format!("routers before {} goes", set.name()).into()));
             continue;
         }
+        if draft.traffic.is_unregistered && set.deadline() == Deadline::None {
+            let what = format!("target groups to know the stable pods before {} goes", set.name());
+            draft.because(Reason::WaitingFor(what.into()));
+            continue;
+        }
         let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
         let is_hasty = draft.facts.is_sabotaged(Sabotage::DrainReferenced);
         let is_dropped = draft.facts.is_sabotaged(Sabotage::DropSuperseded) && !draft.is_fully_promoted();

@@ -57,7 +57,8 @@ pub(super) fn objects(
                     as_read(object, &key)
                 }));
             }
-            Reads::Controlled(..) => {}
+            // Read for verification alone, or made by the Rollout itself.
+            Reads::All(..) | Reads::Controlled(..) => {}
         }
     }
     found.dedup_by_key(|object| object.key());

@@ -7,6 +7,7 @@
 mod abort_completes;
 mod abort_of_nothing_is_nothing;
 mod abort_wins;
+mod analysis_ends;
 mod bad_stable_does_not_block;
 mod budgets;
 mod capacity_before_traffic;
@@ -14,14 +15,17 @@ mod clear_ownership;
 mod comes_to_an_end;
 mod commands_work;
 mod delays_are_kept;
+mod evidence_before_destruction;
 mod foreign_data_is_kept;
 mod history_is_bounded;
 mod intent_is_kept;
 mod migration;
 mod no_destruction;
 mod no_early_exposure;
+mod no_ghosts;
 mod no_uninvited_rollout;
 mod one_budget;
+mod one_run_a_question;
 mod pauses_are_kept;
 mod promotion_gate;
 mod quiet_when_done;
@@ -33,6 +37,7 @@ mod status_is_true;
 mod step_discipline;
 mod superseded_goes;
 mod traffic_before_scale_down;
+mod verdicts_need_evidence;
 mod version_truth;
 mod view;
 
@@ -97,6 +102,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(no_destruction::NoDestruction),
         Box::new(capacity_before_traffic::CapacityBeforeTraffic),
         Box::new(traffic_before_scale_down::TrafficBeforeScaleDown),
+        Box::new(evidence_before_destruction::EvidenceBeforeDestruction),
         Box::<delays_are_kept::DelaysAreKept>::default(),
         Box::new(no_early_exposure::NoEarlyExposure),
         Box::new(budgets::Budgets),
@@ -104,6 +110,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(foreign_data_is_kept::ForeignDataIsKept),
         Box::new(step_discipline::StepDiscipline),
         Box::new(pauses_are_kept::PausesAreKept),
+        Box::new(verdicts_need_evidence::VerdictsNeedEvidence),
+        Box::new(one_run_a_question::OneRunAQuestion),
+        Box::<no_ghosts::NoGhosts>::default(),
         Box::new(promotion_gate::PromotionGate),
         Box::<intent_is_kept::IntentIsKept>::default(),
         Box::<version_truth::VersionTruth>::default(),
@@ -111,6 +120,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(status_is_true::StatusIsTrue),
         Box::new(scaler_reads_the_truth::ScalerReadsTheTruth),
         Box::new(migration::Migration),
+        Box::new(analysis_ends::AnalysisEnds),
         Box::new(abort_completes::AbortCompletes),
         Box::new(superseded_goes::SupersededGoes),
         Box::new(bad_stable_does_not_block::BadStableDoesNotBlock),

@@ -29,7 +29,7 @@ world:
     "web:v2": {ready: never, crash_after: 5s, exit: 1, flaps: {up: 1s, down: 2s, times: 3}, termination: 1s}
   traffic: {rps: {0s: 100, 5m: 200}, sessions: 1m, matching: 2.5%, services: {web: web}}
   quality: {"web:v2": {errors: 0.5%, latency: 300ms, capacity: 50}}
-  routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, unserved: [HTTPRoute]}
+  routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, elb: true, unserved: [HTTPRoute]}
 when:
 - {at: 0s, set_image: {rollout: web, container: web, image: "web:v2"}}
 - once: {rollout: web, phase: Paused, step: 1, weight: "> 20", message: Canary, replicas: {2: "<= 3"}, healthy_pods: 5}
@@ -66,6 +66,7 @@ when:
 - fault: {watch_break: {kind: Pod, for: 1s}}
 - fault: {router_outage: {router: istio, for: 1s}}
 - fault: {proxy_stall: {router: nginx, for: 1s}}
+- fault: {elb: {says: throttled, for: 1s}}
 - fault: {put_back: {kind: VirtualService, name: web, times: 2, after: 1s..2s}}
 - traffic: 500
 - quality: {"web:v2": {errors: 100%}}
@@ -90,7 +91,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 37);
+    assert_eq!(script.when.len(), 38);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);

@@ -7,6 +7,7 @@ use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::cluster::store::Part;
 use tidegate_sim::dice::Dice;
 use tidegate_sim::invariants::{Violation, Watchdog};
+use tidegate_sim::metrics::series::{Of, Point, Series};
 use tidegate_sim::world::{Action, CallCounts, NextWrite, World, WorldConfig};
 
 /// A manifest and what a user does to it, each act so many seconds after the one before; without seconds, at rest.
@@ -80,6 +81,9 @@ pub fn play(story: &Story, seed: u64, strikes: Vec<NextWrite>, sabotage: Option<
     let mut config = WorldConfig { seed, ..WorldConfig::default() };
     config.interventions.on_next = strikes;
     config.settings.sabotage = sabotage;
+    // Questions to `/good` are answered with 1.
+    let of = Of::Matching { provider: None, text: "/good".to_owned() };
+    config.metrics.series = vec![Series { of, values: vec![Point::Value(1.into())] }];
     let mut world = World::without_controller(config);
     let mut watch = Watchdog::default();
     world.restart(&mut watch);

@@ -14,6 +14,7 @@ use crate::manager::INSTANCE_LABEL;
 use crate::names::{HASH_LABEL, REVISION};
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::rollout::draft::Draft;
+use crate::sabotage::Sabotage;
 
 /// The run that answers a question from now on: one that exists and asks the same, else a new one.
 pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -> Option<Arc<Object>> {
@@ -38,7 +39,7 @@ pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -
     let name = loop {
         let name = if number == 0 { base.clone() } else { format!("{base}.{number}") };
         let Some(standing) = draft.world.run_names.get(&*name) else { break name };
-        if is_adoptable(standing, &rollout, &spec) {
+        if is_adoptable(standing, &rollout, &spec) && !draft.facts.is_sabotaged(Sabotage::AskAgain) {
             return Some(standing.clone());
         }
         number += 1;

@@ -21,6 +21,7 @@ use super::{blue_green, conditions, promotion, services};
 use crate::edit::Edit;
 use crate::names::HASH_LABEL;
 use crate::plan::{Guard, IfRefused, Reason, Verb};
+use crate::sabotage::Sabotage;
 
 /// Why a Rollout is paused whose evidence decides nothing.
 pub const INCONCLUSIVE: &str = "InconclusiveAnalysisRun";
@@ -167,7 +168,8 @@ fn settle(draft: &mut Draft<'_>, before: Runs, after: Runs) -> bool {
 
 /// Tells a run to end, unless it has ended or was told.
 fn terminate(draft: &mut Draft<'_>, run: &Arc<Object>) {
-    if is_over(run) || is_told_to_end(run) || run.meta.deleting.is_some() {
+    let keeps = draft.facts.is_sabotaged(Sabotage::KeepAsking);
+    if is_over(run) || is_told_to_end(run) || run.meta.deleting.is_some() || keeps {
         return;
     }
     draft.because(Reason::Note(format!("{} is no longer asked", run.meta.name).into()));
@@ -255,6 +257,9 @@ fn skips_post_promotion(draft: &Draft<'_>, spec: &BlueGreen, has_run: bool) -> b
         return true;
     }
     let n = draft.n();
+    if !has_run && draft.traffic.is_unregistered {
+        return true;
+    }
     !has_run && !draft.new_set().is_some_and(|new| new.is_saturated(n))
 }
 
@@ -265,7 +270,9 @@ fn ask_or_react(
     asked: &RolloutAnalysis,
     current: Option<Arc<Object>>,
 ) -> Option<Arc<Object>> {
-    let current = current.filter(|run| run.meta.deleting.is_none() && is_of_this_version(draft, run));
+    let forgets = draft.facts.is_sabotaged(Sabotage::AskAgain);
+    let current =
+        current.filter(|run| run.meta.deleting.is_none() && is_of_this_version(draft, run) && !forgets);
     let resumed = is_resumed(draft);
     let Some(run) = current.as_ref().filter(|run| !needs_new(draft, resumed, run)).cloned() else {
         if resumed && current.is_some() {

@@ -17,6 +17,7 @@ pub mod capacity;
 pub mod decide;
 pub mod handles;
 mod status;
+pub mod verification;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use tidegate_api::time::Time;
 use super::draft::{Draft, version_of};
 use crate::cache::Moments;
 use crate::edit::Edit;
-use crate::plan::{Guard, IfRefused, Reason, Verb};
+use crate::plan::{Guard, IfRefused, Need, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
 use crate::sabotage::Sabotage;
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
@@ -54,6 +55,10 @@ pub struct Traffic {
     pub verified: Option<bool>,
     /// Whether all that leads to the canary is known to lead to its pods.
     pub leads_to_canary: bool,
+    /// Whether the load balancer may not know the pods that are stable now: then old ones stay.
+    pub is_unregistered: bool,
+    /// What must be asked before this pass can decide.
+    pub needs: Vec<Need>,
     /// Whether the header and mirror routes of the steps so far are asked for.
     pub has_routes: bool,
     /// What a router could not do.
@@ -120,7 +125,10 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         return fail(draft, trouble);
     }
     draft.traffic.has_routes = can_route || routes.is_empty();
-    draft.traffic.verified = verified(draft, &routers, &want, &changes);
+    let is_accepted = is_labelled && changes.is_empty();
+    let confirmed = verification::weights(draft, spec, &routers, &want, is_accepted);
+    let answers = verified(draft, &routers, &want, &changes).into_iter().chain(confirmed);
+    draft.traffic.verified = answers.reduce(|all, one| all && one);
     let changed = !changes.is_empty();
     carry_out(draft, changes);
     let is_held = decision.weight != weight && recorded_weight(draft) == Some(weight);
@@ -136,7 +144,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     traffic.most = traffic.most.max(weight);
     traffic.least = traffic.least.min(weight);
     traffic.weight = Some(weight);
-    if changed || !is_labelled {
+    if changed || !is_labelled || confirmed == Some(false) {
         traffic.is_in_force = false;
     }
     if draft.traffic.is_in_force {
@@ -179,13 +187,16 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
         };
         matches!(router.evidence(&view(draft, at), &want), Evidence::NotYet(_))
     });
+    let remembered = verification::remembered(draft, routers);
     draft.traffic = Traffic {
+        verified: remembered,
+        is_unregistered: verification::may_be_unregistered(draft, routers),
         most: range(&known).0,
         least: range(&known).1,
         asked: range(&asked),
         weight: recorded,
         is_known,
-        is_in_force: waits_until.is_none() && !says_no,
+        is_in_force: waits_until.is_none() && !says_no && remembered != Some(false),
         ..Traffic::default()
     };
     if let Some(at) = waits_until {

@@ -1,0 +1,69 @@
+//! S22: a run that its Rollout does not ask any more is told to end.
+//!
+//! The status names the runs that decide, and is the last write of a pass: what it has not named twice, and nobody told
+//! to end, is a ghost.
+
+use std::collections::BTreeMap;
+
+use tidegate_api::object::{Key, Kind, Object, RolloutStatus};
+
+use super::view::Views;
+use super::{Invariant, Violation, rewritten};
+use crate::world::{Happened, World};
+
+/// How many statuses may leave a run out before it is a ghost: the write that ends it may have been refused once.
+const PATIENCE: u32 = 2;
+
+/// The invariant. Counts how many statuses have left a run out.
+#[derive(Default)]
+pub struct NoGhosts(BTreeMap<Key, u32>);
+
+fn is_live(run: &Object) -> bool {
+    run.meta.deleting.is_none()
+        && run.analysis_run().is_some_and(|body| !body.status.is_over() && !body.spec.spec().terminate)
+}
+
+fn names(status: &RolloutStatus, run: &Object) -> bool {
+    let (canary, blue_green) = (status.canary.as_ref(), status.blue_green.as_ref());
+    let all = [
+        canary.and_then(|canary| canary.step_run.as_ref()),
+        canary.and_then(|canary| canary.background_run.as_ref()),
+        blue_green.and_then(|blue_green| blue_green.pre_run.as_ref()),
+        blue_green.and_then(|blue_green| blue_green.post_run.as_ref()),
+    ];
+    all.into_iter().flatten().any(|named| named.name.as_deref() == Some(&*run.meta.name))
+}
+
+impl Invariant for NoGhosts {
+    fn name(&self) -> &'static str {
+        "S22"
+    }
+
+    fn saw(&mut self, world: &World, what: &Happened<'_>, _: &Views) -> Result<(), Violation> {
+        let Some((before, after, object)) = rewritten(what) else { return Ok(()) };
+        if before.status == after.status {
+            return Ok(());
+        }
+        for run in world.store().owned_by(&object.meta.uid, &Kind::AnalysisRun) {
+            let left_out = self.0.entry(run.key()).or_default();
+            *left_out = if is_live(run) && !names(&after.status, run) { *left_out + 1 } else { 0 };
+            if *left_out > PATIENCE {
+                let message = format!("nobody asks {} any more, and it goes on", run.meta.name);
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn at_rest(&mut self, world: &World) -> Result<(), Violation> {
+        for rollout in world.store().of_kind(&Kind::Rollout) {
+            let Some(body) = rollout.rollout() else { continue };
+            let mut runs = world.store().owned_by(&rollout.meta.uid, &Kind::AnalysisRun);
+            if let Some(run) = runs.find(|run| is_live(run) && !names(&body.status, run)) {
+                let message = format!("nobody asks {} any more, and it was not told to end", run.meta.name);
+                return Err(Violation::new(self.name(), world, message));
+            }
+        }
+        Ok(())
+    }
+}
