@@ -263,7 +263,11 @@ impl<'a> Stage<'a> {
             routers: script.routers.clone(),
             traffic: script.traffic.clone(),
             quality: script.quality.clone(),
-            metrics: MetricsModel { series: script.metrics.clone(), scrape: script.scrape, ..MetricsModel::default() },
+            metrics: MetricsModel {
+                series: script.metrics.clone(),
+                scrape: script.scrape,
+                ..MetricsModel::default()
+            },
             interventions: setup.interventions,
             ..WorldConfig::default()
         };

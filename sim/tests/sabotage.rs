@@ -62,7 +62,8 @@ fn asking(count: i64, acts: &[(Option<i64>, Act)]) -> Story {
     let metric = json!({"name": "m", "count": count, "interval": "10s", "successCondition": "result == 1",
         "provider": {"web": {"url": "http://health.shop/good"}}});
     let given = manifest("AnalysisTemplate", "argoproj.io/v1alpha1", "t", json!({"metrics": [metric]}));
-    let asks = json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "t"}]}}, {"setWeight": 50}]);
+    let asks =
+        json!([{"setWeight": 25}, {"analysis": {"templates": [{"templateName": "t"}]}}, {"setWeight": 50}]);
     Story { given: vec![given], acts: acts.to_vec(), ..story("analysis step", steps(asks), &[]) }
 }
 

@@ -36,12 +36,18 @@ impl Invariant for OneRunAQuestion {
             return Ok(());
         }
         if made.meta.name.len() > 253 {
-            return Err(Violation::new(self.name(), world, format!("the name of {} is too long", made.meta.name)));
+            return Err(Violation::new(
+                self.name(),
+                world,
+                format!("the name of {} is too long", made.meta.name),
+            ));
         }
         let mut asked: BTreeMap<Question, &Object> = BTreeMap::new();
         for run in world.store().of_kind(&Kind::AnalysisRun) {
             let is_live = run.meta.deleting.is_none()
-                && run.analysis_run().is_some_and(|body| !body.status.is_over() && !body.spec.spec().terminate);
+                && run
+                    .analysis_run()
+                    .is_some_and(|body| !body.status.is_over() && !body.spec.spec().terminate);
             let Some(question) = question(run).filter(|_| is_live) else { continue };
             if let Some(other) = asked.insert(question, run) {
                 let message = format!("{} and {} ask the same", other.meta.name, run.meta.name);

@@ -60,18 +60,17 @@ impl Invariant for PromotionGate {
 }
 
 /// The step with an analysis that this write leaves, though the run that answers for it has not succeeded.
-fn unanswered(
-    world: &World,
-    rollout: &Object,
-    before: &RolloutBody,
-    after: &RolloutBody,
-) -> Option<usize> {
+fn unanswered(world: &World, rollout: &Object, before: &RolloutBody, after: &RolloutBody) -> Option<usize> {
     let (old, new) = (&before.status, &after.status);
     let canary = before.spec.spec().canary()?;
     let step = usize::try_from(old.index()?).ok()?;
     let StepKind::Analysis(asked) = &canary.steps.get(step)?.kind else { return None };
     let goes_on = new.index() > old.index() && !new.is_aborted() && !super::is_another_epoch(before, after);
-    if asked.templates.is_empty() || !goes_on || old.promote_full == Some(true) || new.promote_full == Some(true) {
+    if asked.templates.is_empty()
+        || !goes_on
+        || old.promote_full == Some(true)
+        || new.promote_full == Some(true)
+    {
         return None;
     }
     let label = |run: &Object, name: &str| run.meta.labels.get(name).cloned();

@@ -18,7 +18,8 @@ impl Invariant for VerdictsNeedEvidence {
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, _: &Views) -> Result<(), Violation> {
-        let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what else {
+        let Happened::Stored { by: Writer::Controller, before: Some(before), after: Some(after), .. } = what
+        else {
             return Ok(());
         };
         let (Some(old), Some(new)) = (before.analysis_run(), after.analysis_run()) else { return Ok(()) };

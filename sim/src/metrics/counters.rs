@@ -62,10 +62,10 @@ impl Counters {
         let Some(next) = self.points.get(after) else { return of(before) };
         let Some(then) = of(next) else { return of(before) };
         let now = of(before).unwrap_or_default();
-        let (past, span) = (i128::from(time.since(before.at).0), i128::from(next.at.since(before.at).0.max(1)));
+        let (past, span) =
+            (i128::from(time.since(before.at).0), i128::from(next.at.since(before.at).0.max(1)));
         let between = |a: i128, b: i128| a + (b - a) * past / span;
-        let taken =
-            Taken { all: between(now.all, then.all), errors: between(now.errors, then.errors) };
+        let taken = Taken { all: between(now.all, then.all), errors: between(now.errors, then.errors) };
         (taken.all > 0).then_some(taken)
     }
 

@@ -172,7 +172,8 @@ impl World {
     fn modelled(&mut self, question: &Question, taken: i64) -> Result<(Reply, String), String> {
         let (now, scrape) = (self.now, self.config.metrics.scrape);
         let parameters = parameters(question);
-        let of = |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let of =
+            |name: &str| parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let expr = Expr::parse(of("query").ok_or("there is no query")?)?;
         if self.counters().is_none_or(|counters| !counters.is_on()) {
             return Err("nobody sends requests: say `world.traffic`".to_owned());
@@ -192,7 +193,8 @@ impl World {
             let value = expr.value(&mut shown)?;
             Ok::<_, String>((value, shown.used.into_inner().join(", ")))
         };
-        let instant = |name: &str| of(name).and_then(|text| text.parse::<f64>().ok()).map(|s| (s * 1000.0) as i64);
+        let instant =
+            |name: &str| of(name).and_then(|text| text.parse::<f64>().ok()).map(|s| (s * 1000.0) as i64);
         let mut times = vec![instant("time").map_or(now, Time)];
         if let (Some(start), Some(end), Some(step)) = (instant("start"), instant("end"), instant("step")) {
             let step = step.max(1);

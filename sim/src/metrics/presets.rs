@@ -48,7 +48,15 @@ const PRESETS: &[(&str, &str, What)] = &[
 /// Labels that say how a request ended, with what they say of a good one and of a bad one.
 const OUTCOMES: &[(&[&str], &str, &str)] = &[
     (
-        &["code", "status", "status_code", "response_code", "http_status", "http_status_code", "envoy_response_code"],
+        &[
+            "code",
+            "status",
+            "status_code",
+            "response_code",
+            "http_status",
+            "http_status_code",
+            "envoy_response_code",
+        ],
         "200",
         "500",
     ),
@@ -144,7 +152,8 @@ impl Series for Shown<'_> {
 impl Shown<'_> {
     fn preset(&self, of: &Selector) -> Result<What, String> {
         let found = PRESETS.iter().find(|(_, end, _)| of.name.ends_with(end));
-        let (name, _, what) = found.ok_or_else(|| format!("`{}` is no metric that the traffic model knows", of.name))?;
+        let (name, _, what) =
+            found.ok_or_else(|| format!("`{}` is no metric that the traffic model knows", of.name))?;
         let mut used = self.used.borrow_mut();
         if !used.contains(name) {
             used.push(name);
@@ -155,7 +164,8 @@ impl Shown<'_> {
     /// How long a version takes to answer, in milliseconds.
     fn latency(&self, image: &str) -> Result<f64, String> {
         let latency = truth(self.world, image).latency;
-        let latency = latency.ok_or_else(|| format!("the scenario does not say the latency of {image} (`world.quality`)"))?;
+        let latency = latency
+            .ok_or_else(|| format!("the scenario does not say the latency of {image} (`world.quality`)"))?;
         Ok(latency.0 as f64)
     }
 
@@ -195,16 +205,18 @@ impl Shown<'_> {
         }
         for (label, how, value) in &of.matchers {
             let regex = match how.as_str() {
-                "=~" | "!~" => {
-                    Some(Regex::new(&format!("^(?:{value})$")).map_err(|_| format!("`{value}` is no pattern"))?)
-                }
+                "=~" | "!~" => Some(
+                    Regex::new(&format!("^(?:{value})$")).map_err(|_| format!("`{value}` is no pattern"))?,
+                ),
                 _ => None,
             };
             let is = |text: &str| {
                 let same = regex.as_ref().map_or(text == value, |regex| regex.is_match(text));
                 same != how.starts_with('!')
             };
-            if let Some((_, when_good, when_bad)) = OUTCOMES.iter().find(|(labels, ..)| labels.contains(&label.as_str())) {
+            if let Some((_, when_good, when_bad)) =
+                OUTCOMES.iter().find(|(labels, ..)| labels.contains(&label.as_str()))
+            {
                 good &= is(when_good);
                 bad &= is(when_bad);
             } else if label.ends_with("pod_template_hash") {
@@ -217,7 +229,9 @@ impl Shown<'_> {
                 let before = versions.len();
                 versions.retain(|(_, _, _, names)| names.iter().any(|name| is(name)));
                 if versions.is_empty() && before > 0 && !how.starts_with('!') {
-                    return Err(format!("`{label}{how}\"{value}\"` names no version, Service or pod of this world"));
+                    return Err(format!(
+                        "`{label}{how}\"{value}\"` names no version, Service or pod of this world"
+                    ));
                 }
             }
         }

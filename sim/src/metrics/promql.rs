@@ -48,7 +48,8 @@ pub trait Series {
 }
 
 /// Functions that change nothing where there is one series at most.
-const PLAIN: &[&str] = &["sum", "avg", "max", "min", "sort", "sort_desc", "vector", "round", "last_over_time"];
+const PLAIN: &[&str] =
+    &["sum", "avg", "max", "min", "sort", "sort_desc", "vector", "round", "last_over_time"];
 
 impl Expr {
     /// Reads a query.
@@ -149,14 +150,17 @@ impl std::fmt::Display for Token {
 }
 
 const SIGNS: &[&str] = &[
-    "=~", "!~", "!=", "==", ">=", "<=", ">", "<", "=", "(", ")", "{", "}", ",", "+", "-", "*", "/", "%", "^", "@",
+    "=~", "!~", "!=", "==", ">=", "<=", ">", "<", "=", "(", ")", "{", "}", ",", "+", "-", "*", "/", "%", "^",
+    "@",
 ];
 
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut all = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
-        let word = |part: &str| part.find(|c: char| !(c.is_alphanumeric() || "_:.".contains(c))).unwrap_or(part.len());
+        let word = |part: &str| {
+            part.find(|c: char| !(c.is_alphanumeric() || "_:.".contains(c))).unwrap_or(part.len())
+        };
         if first == '#' {
             rest = rest.split_once('\n').map_or("", |(_, after)| after);
         } else if matches!(first, '"' | '\'' | '`') {

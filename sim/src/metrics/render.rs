@@ -46,7 +46,8 @@ fn prometheus(question: &Question, value: &Value, now: Time) -> Value {
         let values: Vec<Value> = many(value).iter().map(|one| json!([at, sample(one)])).collect();
         json!({"resultType": "matrix", "result": [{"metric": {}, "values": values}]})
     } else {
-        let one = |(n, one): (usize, &Value)| json!({"metric": {"n": n.to_string()}, "value": [at, sample(one)]});
+        let one =
+            |(n, one): (usize, &Value)| json!({"metric": {"n": n.to_string()}, "value": [at, sample(one)]});
         let result: Vec<Value> = many(value).iter().enumerate().map(one).collect();
         json!({"resultType": "vector", "result": result})
     };

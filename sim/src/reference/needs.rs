@@ -107,28 +107,43 @@ mod tests {
     fn objects_tell_what_they_need() {
         for (strategy, need) in [
             (json!({"canary": {"steps": [{"setWeight": 1}, {"setCanaryScale": {"weight": 5}}, {}]}}), ""),
-            (json!({"canary": {"trafficRouting": {}, "canaryMetadata": {"labels": {"experiment": "x"}}}}), ""),
+            (
+                json!({"canary": {"trafficRouting": {}, "canaryMetadata": {"labels": {"experiment": "x"}}}}),
+                "",
+            ),
             (json!({"canary": {"analysis": {"templates": []}}}), ""),
-            (json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}), "an experiment"),
+            (
+                json!({"canary": {"steps": [{"analysis": {}}, {"experiment": {"templates": []}}]}}),
+                "an experiment",
+            ),
             (json!({"blueGreen": {"activeService": "a", "prePromotionAnalysis": null}}), ""),
         ] {
             assert_eq!(needed(rollout(strategy.clone()), json!([])), need, "{strategy}");
         }
-        assert_eq!(needed(json!([{"kind": "Experiment", "metadata": {"name": "t"}}]), json!([])), "an experiment");
+        assert_eq!(
+            needed(json!([{"kind": "Experiment", "metadata": {"name": "t"}}]), json!([])),
+            "an experiment"
+        );
         assert_eq!(needed(json!([{"kind": "Ingress", "metadata": {"name": "t"}}]), json!([])), "");
     }
 
     #[test]
     fn so_do_steps_of_the_script() {
         let steps = || json!([{"experiment": {"templates": []}}]);
-        assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"steps": steps()}}}}})), "an experiment");
+        assert_eq!(
+            patched(json!({"merge": {"spec": {"strategy": {"canary": {"steps": steps()}}}}})),
+            "an experiment"
+        );
         assert_eq!(patched(json!({"merge": {"spec": {"strategy": {"canary": {"steps": null}}}}})), "");
         let operation =
             |op, path, value: Value| patched(json!({"json": [{"op": op, "path": path, "value": value}]}));
         assert_eq!(operation("add", "/spec/strategy/canary/steps/0", steps()[0].clone()), "an experiment");
         assert_eq!(operation("remove", "/spec/strategy/canary/steps", json!(null)), "");
         assert_eq!(operation("replace", "/spec/replicas", json!(3)), "");
-        assert_eq!(needed(json!([]), json!([{"create": rollout(json!({"canary": {"steps": steps()}}))[0]}])), "an experiment");
+        assert_eq!(
+            needed(json!([]), json!([{"create": rollout(json!({"canary": {"steps": steps()}}))[0]}])),
+            "an experiment"
+        );
         assert_eq!(needed(json!([]), json!([{"terminate": {"experiment": "x"}}])), "an experiment");
         assert_eq!(needed(json!([]), json!([{"terminate": {"analysisrun": "x"}}])), "");
     }

@@ -228,7 +228,7 @@ mod tests {
         play("other", got(&["-"], &["A", "B"], 1));
         play("departing", got(&["-"], &["A", "B"], 1));
         tally.broken("lost", "rolling", "no recording");
-        tally.skip("routed", "traffic", vec!["a router", "a metric"]);
+        tally.skip("routed", "traffic", vec!["an experiment"]);
         assert_eq!(
             tally.to_string(),
             "\
@@ -247,11 +247,11 @@ FAIL other: 1 of 2 stable tracks equal
         got      -
 pass departing: 2 of 2 stable tracks equal, 1 wanted departures
 FAIL lost: no recording
-skip routed: needs a router, a metric
+skip routed: needs an experiment
 
 canary 3/4; rolling 0/1
 1 of 5 stories touched by wanted departures
-3 of 5 stories equal on all stable state tracks, 2 of 5 on events and messages too (1 skipped: need a router or a metric)"
+3 of 5 stories equal on all stable state tracks, 2 of 5 on events and messages too (1 skipped: need an experiment)"
         );
     }
 }

@@ -93,7 +93,9 @@ impl Condition {
     fn is_so_of(&self, world: &World, object: &Object) -> bool {
         let Some(body) = object.rollout() else { return false };
         let status = &body.status;
-        let plain = self.phase.is_none() || self.analysis_run.is_some() || self.phase.as_deref() == status.phase.as_deref();
+        let plain = self.phase.is_none()
+            || self.analysis_run.is_some()
+            || self.phase.as_deref() == status.phase.as_deref();
         if !plain
             || self.step.is_some_and(|step| status.index() != Some(step))
             || !contains(self.message.as_deref(), status.message.as_deref())

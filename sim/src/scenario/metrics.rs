@@ -44,9 +44,10 @@ pub(super) fn provider(field: &Cursor<'_>) -> Read<String> {
 
 /// One value.
 pub(super) fn point(field: &Cursor<'_>) -> Read<Point> {
-    let is_special = field.value.as_object().is_some_and(|map| {
-        !map.is_empty() && map.keys().all(|key| SPECIAL.contains(&key.as_str()))
-    });
+    let is_special = field
+        .value
+        .as_object()
+        .is_some_and(|map| !map.is_empty() && map.keys().all(|key| SPECIAL.contains(&key.as_str())));
     if !is_special {
         return Ok(Point::Value(field.value.clone()));
     }
@@ -58,7 +59,8 @@ pub(super) fn point(field: &Cursor<'_>) -> Read<Point> {
         return fails.owned().map(Point::Fails);
     }
     let Some(status) = field.get("status") else { return Ok(Point::Value(field.value.clone())) };
-    let Some(number) = u16::try_from(status.number()?).ok().filter(|number| (100..=599).contains(number)) else {
+    let Some(number) = u16::try_from(status.number()?).ok().filter(|number| (100..=599).contains(number))
+    else {
         return status.wrong("this must be a status of HTTP, such as 500");
     };
     let body = field.get("body").map_or_else(|| Ok(String::new()), |body| body.owned())?;

@@ -164,7 +164,8 @@ impl Verb {
                 }])
             }
             Verb::Terminate(name) => {
-                let run = analysis_run(world, name).ok_or_else(|| format!("there is no AnalysisRun {name}"))?;
+                let run =
+                    analysis_run(world, name).ok_or_else(|| format!("there is no AnalysisRun {name}"))?;
                 Ok(commands::terminate().into_iter().map(|patch| aim(run.key(), patch)).collect())
             }
             Verb::Ready { rollout, .. } => find(rollout).map(|_| Vec::new()),

@@ -67,7 +67,10 @@ fn told(
         })
     };
     match last.phase() {
-        "Failed" => text += &format!("  failed {} of {}{}", count(result.failed), taken(result), limit("failureLimit")),
+        "Failed" => {
+            text +=
+                &format!("  failed {} of {}{}", count(result.failed), taken(result), limit("failureLimit"))
+        }
         "Inconclusive" => {
             text += &format!(
                 "  inconclusive {} of {}{}",
@@ -77,7 +80,11 @@ fn told(
             );
         }
         "Error" => {
-            text += &format!("  errors in a row {}{}", count(result.consecutive_error), limit("consecutiveErrorLimit"));
+            text += &format!(
+                "  errors in a row {}{}",
+                count(result.consecutive_error),
+                limit("consecutiveErrorLimit")
+            );
             if let Some(why) = last.message.as_deref() {
                 text += &format!("  {}", short(why));
             }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tidegate_api::analysis::{AnalysisSpec, RolloutAnalysis};
-use tidegate_api::object::{AnalysisRunBody, AnalysisRunStatus, Body, Kind, Meta, Object, OwnerRef, RunSummary, Strings, Text};
+use tidegate_api::object::{
+    AnalysisRunBody, AnalysisRunStatus, Body, Kind, Meta, Object, OwnerRef, RunSummary, Strings, Text,
+};
 
 use super::{Question, ROLLOUT_TYPE, STEP_INDEX, is_over, is_told_to_end};
 use crate::analysis::args::{Hashes, of_rollout};

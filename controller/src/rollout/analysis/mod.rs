@@ -259,7 +259,8 @@ fn ask_or_react(
     current: Option<Arc<Object>>,
 ) -> Option<Arc<Object>> {
     let forgets = draft.facts.is_sabotaged(Sabotage::AskAgain);
-    let current = current.filter(|run| run.meta.deleting.is_none() && is_of_this_version(draft, run) && !forgets);
+    let current =
+        current.filter(|run| run.meta.deleting.is_none() && is_of_this_version(draft, run) && !forgets);
     let resumed = is_resumed(draft);
     let Some(run) = current.as_ref().filter(|run| !needs_new(draft, resumed, run)).cloned() else {
         if resumed && current.is_some() {

@@ -21,14 +21,17 @@ const RETRIES: i64 = 6;
 
 impl World {
     pub(crate) fn sync_job(&mut self, key: &Key, watch: &mut dyn Observer) {
-        let Some(job) = self.store.get(key).filter(|job| job.meta.deleting.is_none()).cloned() else { return };
+        let Some(job) = self.store.get(key).filter(|job| job.meta.deleting.is_none()).cloned() else {
+            return;
+        };
         let Body::Other(body) = &job.body else { return };
         if is_over(body) || body["spec"]["suspend"] == true {
             return;
         }
         let pods: Vec<Arc<Object>> = self.store.owned_by(&job.meta.uid, &Kind::Pod).cloned().collect();
         let of_phase = |phase: &str| {
-            let count = pods.iter().filter(|pod| pod.pod().and_then(|b| b.phase.as_deref()) == Some(phase)).count();
+            let count =
+                pods.iter().filter(|pod| pod.pod().and_then(|b| b.phase.as_deref()) == Some(phase)).count();
             i64::try_from(count).unwrap_or(i64::MAX)
         };
         let (good, mut bad) = (of_phase("Succeeded"), of_phase("Failed"));
@@ -45,7 +48,12 @@ impl World {
         let age = job.meta.created.map_or(Span::ZERO, |created| self.now.since(created.time()));
         let deadline = body["spec"]["activeDeadlineSeconds"].as_i64().map(Span::seconds);
         if good > 0 {
-            self.end_job(key, &job, ("Complete", "CompletionsReached", "Reached expected number of succeeded pods"), watch);
+            self.end_job(
+                key,
+                &job,
+                ("Complete", "CompletionsReached", "Reached expected number of succeeded pods"),
+                watch,
+            );
         } else if bad > retries {
             let why = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
             self.end_job(key, &job, why, watch);
@@ -63,7 +71,9 @@ impl World {
     }
 
     fn start_job_pod(&mut self, job: &Object, body: &Value, watch: &mut dyn Observer) {
-        let Ok(template) = Template::from_value(body["spec"]["template"].clone(), "spec.template") else { return };
+        let Ok(template) = Template::from_value(body["spec"]["template"].clone(), "spec.template") else {
+            return;
+        };
         self.pods_made += 1;
         let mut pod = Object {
             kind: Kind::Pod,
@@ -96,7 +106,13 @@ impl World {
         }
     }
 
-    fn end_job(&mut self, key: &Key, job: &Object, (kind, reason, message): (&str, &str, &str), watch: &mut dyn Observer) {
+    fn end_job(
+        &mut self,
+        key: &Key,
+        job: &Object,
+        (kind, reason, message): (&str, &str, &str),
+        watch: &mut dyn Observer,
+    ) {
         let at = self.now.stamp().to_string();
         let condition = json!({"type": kind, "status": "True", "reason": reason, "message": message,
             "lastProbeTime": at, "lastTransitionTime": at});
@@ -116,9 +132,9 @@ impl World {
 /// Whether a Job has its verdict.
 fn is_over(job: &Value) -> bool {
     let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|one| {
-        one["status"] == "True" && matches!(one["type"].as_str(), Some("Complete" | "Failed"))
-    })
+    conditions
+        .into_iter()
+        .any(|one| one["status"] == "True" && matches!(one["type"].as_str(), Some("Complete" | "Failed")))
 }
 
 /// How long after its last failure a Job is tried again.
