@@ -176,28 +176,34 @@ pub struct RolloutArgument {
     pub field: Option<Text>,
 }
 
-fn text(value: &Value) -> Text {
+pub(crate) fn text(value: &Value) -> Text {
     value.as_str().unwrap_or_default().into()
 }
 
-fn some_text(value: &Value) -> Option<Text> {
+pub(crate) fn some_text(value: &Value) -> Option<Text> {
     value.as_str().map(Text::from)
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn entries(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn dry_run(value: &Value) -> Vec<Text> {
+pub(crate) fn dry_run(value: &Value) -> Vec<Text> {
     entries(value).map(|rule| text(&rule["metricName"])).collect()
 }
 
-fn retention(value: &Value) -> Vec<Retention> {
+pub(crate) fn retention(value: &Value) -> Vec<Retention> {
     let read = |rule: &Value| Retention {
         metric: text(&rule["metricName"]),
         limit: integer(&rule["limit"]).unwrap_or(0),
     };
     entries(value).map(read).collect()
+}
+
+/// Labels or annotations of runs to be made.
+pub(crate) fn metadata(raw: &Value, name: &str) -> Strings {
+    let pairs = raw["analysisRunMetadata"][name].as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
 }
 
 fn templates(value: &Value) -> Vec<TemplateRef> {
@@ -352,24 +358,20 @@ impl Metric {
 impl RolloutAnalysis {
     /// Reads what a Rollout asks for.
     pub fn read(raw: &Value) -> RolloutAnalysis {
-        let metadata = |name: &str| {
-            let pairs = raw["analysisRunMetadata"][name].as_object().into_iter().flatten();
-            pairs.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
-        };
         RolloutAnalysis {
             templates: templates(&raw["templates"]),
             args: entries(&raw["args"]).map(RolloutArgument::read).collect(),
             dry_run: dry_run(&raw["dryRun"]),
             retention: retention(&raw["measurementRetention"]),
-            labels: metadata("labels"),
-            annotations: metadata("annotations"),
+            labels: metadata(raw, "labels"),
+            annotations: metadata(raw, "annotations"),
             starting_step: integer(&raw["startingStep"]),
         }
     }
 }
 
 impl RolloutArgument {
-    fn read(raw: &Value) -> RolloutArgument {
+    pub(crate) fn read(raw: &Value) -> RolloutArgument {
         let from = &raw["valueFrom"];
         RolloutArgument {
             name: text(&raw["name"]),

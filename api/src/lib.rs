@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod duration;
+pub mod experiment;
 pub mod object;
 pub mod problem;
 pub mod quantity;

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::analysis::RolloutAnalysis;
+use crate::experiment::ExperimentStep;
 use crate::object::{Selector, Strings, Template, Text, Verbatim};
 use crate::problem::Problem;
 use crate::time::Stamp;
@@ -243,7 +244,7 @@ pub enum StepKind {
     /// Send so many parts of the traffic to the canary.
     SetWeight(i64),
     /// Run an experiment.
-    Experiment,
+    Experiment(Arc<ExperimentStep>),
     /// Run an analysis.
     Analysis(Arc<RolloutAnalysis>),
     /// Route by header.

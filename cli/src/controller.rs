@@ -283,7 +283,7 @@ impl Controller {
                 env!("CARGO_PKG_VERSION"),
                 &|name| surroundings.variable(name),
             ),
-            routers: self.routing.settings()?,
+            routers: self.routing.settings(surroundings)?,
         })
     }
 

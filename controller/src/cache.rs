@@ -234,7 +234,8 @@ impl Cache {
 
     /// Notes since when it is as it is.
     fn note(&mut self, key: &Key, object: &Object, now: Time) {
-        let of_rollout = || object.meta.controller().is_some_and(|owner| &*owner.kind == "Rollout");
+        let of_rollout =
+            || object.meta.controller().is_some_and(|owner| matches!(&*owner.kind, "Rollout" | "Experiment"));
         let is_noted = match &object.body {
             Body::Service(_) | Body::Other(_) => true,
             Body::ReplicaSet(_) => of_rollout(),
@@ -390,14 +391,16 @@ pub fn references(object: &Object, settings: &routers::Settings) -> Vec<Key> {
     }
     keys.extend(routers::reads_of(object, settings).into_iter().filter_map(|reads| match reads {
         routers::Reads::One(key) => Some(key),
-        routers::Reads::Matching(kind, namespace, _) => Some(Key::new(kind, namespace, "")),
+        routers::Reads::Matching(kind, namespace, _) | routers::Reads::All(kind, namespace) => {
+            Some(Key::new(kind, namespace, ""))
+        }
         // Its owner reference leads to the Rollout.
         routers::Reads::Controlled(..) => None,
     }));
     keys
 }
 
-/// The analysis templates that a Rollout or a template names in its specification.
+/// The analysis templates that a Rollout, an Experiment or a template names in its specification.
 pub fn named_templates(object: &Object) -> Vec<Key> {
     let namespace = &object.meta.namespace;
     let keys = |references: &[TemplateRef]| {
@@ -405,6 +408,10 @@ pub fn named_templates(object: &Object) -> Vec<Key> {
     };
     if let Some(template) = object.analysis_template() {
         return keys(&template.spec.spec().templates);
+    }
+    if let Some(experiment) = object.experiment() {
+        let analyses = experiment.spec.spec().analyses.iter();
+        return analyses.map(|analysis| template_key(namespace, &analysis.template)).collect();
     }
     let Some(rollout) = object.rollout() else { return Vec::new() };
     let spec = rollout.spec.spec();

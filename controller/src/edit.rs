@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tidegate_api::object::{AnalysisRunStatus, Body, Object, OwnerRef, RolloutStatus, Template, Text};
+use tidegate_api::object::{
+    AnalysisRunStatus, Body, ExperimentStatus, Object, OwnerRef, RolloutStatus, Template, Text,
+};
 use tidegate_api::time::Stamp;
 
 /// One field that changes.
@@ -37,7 +39,9 @@ pub enum Edit {
     Status(Arc<RolloutStatus>, Arc<RolloutStatus>),
     /// The same for an AnalysisRun, whose status is a field like any other.
     RunStatus(Arc<AnalysisRunStatus>, Arc<AnalysisRunStatus>),
-    /// Sets `spec.terminate` of an AnalysisRun.
+    /// The same for an Experiment.
+    ExperimentStatus(Arc<ExperimentStatus>, Arc<ExperimentStatus>),
+    /// Sets `spec.terminate` of an AnalysisRun or an Experiment.
     Terminate,
     /// Makes the first document the second. What both have in common stays as it is on the server, so that a field that
     /// came in between survives; a list that differs is replaced whole. Neither version nor identity are changed.
@@ -137,9 +141,21 @@ impl Edit {
                 }
                 _ => return Err(misfit("status")),
             },
+            Edit::ExperimentStatus(from, to) => match &mut object.body {
+                Body::Experiment(body) => {
+                    let mut status = (*body.status).clone();
+                    status.merge(from, to);
+                    *body = body.with_status(status);
+                }
+                _ => return Err(misfit("status")),
+            },
             Edit::Terminate => match &mut object.body {
+                Body::Experiment(body) => {
+                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    *body = body.with_spec(spec);
+                }
                 Body::AnalysisRun(body) => {
-                    let spec = with_field(&body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
+                    let spec = with_field(body.spec.raw(), &["terminate"], Some(Value::Bool(true)));
                     *body = body.with_spec(spec);
                 }
                 _ => return Err(misfit("spec.terminate")),
@@ -171,6 +187,7 @@ impl Edit {
             Edit::RestartAt(at) => patch["spec"]["restartAt"] = Value::from(at.to_string()),
             Edit::Status(from, to) => patch["status"] = Value::Object(from.patch(to)),
             Edit::RunStatus(from, to) => patch["status"] = Value::Object(from.patch(to)),
+            Edit::ExperimentStatus(from, to) => patch["status"] = Value::Object(from.patch(to)),
             Edit::Terminate => patch["spec"]["terminate"] = Value::Bool(true),
             Edit::Document(from, to) => merge_into_patch(patch, &difference(from, to)),
         }

@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod cache;
 pub mod commands;
 pub mod edit;
+pub mod experiment;
 pub mod jsonpath;
 pub mod lanes;
 pub mod lease;

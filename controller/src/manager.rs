@@ -4,6 +4,8 @@
 //! at a time, waiting for each answer. All of it is plain data: it can be cloned, compared, killed between any two
 //! writes, and replayed.
 
+mod experiments;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::analysis::measure::Exchange;
 use crate::analysis::secrets::SecretData;
 use crate::analysis::{self, RunWorld};
 use crate::cache::{Cache, named_services, named_templates, references};
+use crate::experiment::{self, ExperimentWorld};
 use crate::lanes::Lanes;
 use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
 use crate::providers::Surroundings;
@@ -34,6 +37,7 @@ pub const WATCHED_ON_DEMAND: &[Kind] = &[
     Kind::Deployment,
     Kind::PodTemplate,
     Kind::AnalysisRun,
+    Kind::Experiment,
     Kind::AnalysisTemplate,
     Kind::ClusterAnalysisTemplate,
     Kind::Job,
@@ -82,6 +86,8 @@ pub struct Manager {
     failures: BTreeMap<Key, u32>,
     /// Pods whose eviction was refused, until they are asked for again.
     protected: BTreeMap<Key, Time>,
+    /// Before when nobody is asked on behalf of these keys.
+    patience: BTreeMap<Key, Time>,
     stats: Stats,
     trail: BTreeMap<Key, Arc<Plan>>,
 }
@@ -138,6 +144,7 @@ impl Manager {
             next_call: 0,
             failures: BTreeMap::new(),
             protected: BTreeMap::new(),
+            patience: BTreeMap::new(),
             stats: Stats::default(),
             trail: BTreeMap::new(),
         }
@@ -170,9 +177,11 @@ impl Manager {
 
     /// Takes one event, starts what follows.
     pub fn handle(&mut self, event: Event, seams: &mut impl Seams) {
-        // Runs stand alone too. Where the API does not serve them, nobody but a Rollout with analyses waits for them.
-        if self.asked_for.insert(Kind::AnalysisRun) {
-            seams.watch(Kind::AnalysisRun);
+        // Both stand alone too. Where the API does not serve them, nobody but a Rollout with such steps waits for them.
+        for kind in [Kind::AnalysisRun, Kind::Experiment] {
+            if self.asked_for.insert(kind.clone()) {
+                seams.watch(kind);
+            }
         }
         match event {
             Event::Seen(object) => self.saw(object, seams),
@@ -211,10 +220,14 @@ impl Manager {
             let referring: Vec<Key> = self.cache.referring_to_kind(&kind).cloned().collect();
             let waiting = self.with_users_of_templates(referring);
             waiting.into_iter().for_each(|key| self.agenda.add(key, now));
-            if kind == Kind::AnalysisRun {
-                let asking = self.cache.of_kind(&Kind::Rollout).filter(|rollout| asks(rollout));
-                asking.for_each(|rollout| self.agenda.add(rollout.key(), now));
-            }
+            let waits = |rollout: &&Arc<Object>| match kind {
+                Kind::AnalysisRun => asks(rollout),
+                Kind::Experiment => experiments::has_experiments(rollout),
+                _ => false,
+            };
+            let waiting = self.cache.of_kind(&Kind::Rollout).filter(waits);
+            waiting.for_each(|rollout| self.agenda.add(rollout.key(), now));
+            self.cache.of_kind(&Kind::Experiment).for_each(|one| self.agenda.add(one.key(), now));
         }
         self.listed.insert(kind);
     }
@@ -286,7 +299,7 @@ impl Manager {
                     .flat_map(|one| named_templates(one))
                     .any(|k| is_unknown(&k))
         };
-        self.cache.get(key).is_some_and(refers)
+        self.cache.get(key).is_some_and(|object| refers(object) || self.waits_for_experiments(object))
     }
 
     /// Takes a version of an object and queues what it concerns. If it was news, answers it as it is held: what it shares
@@ -306,6 +319,9 @@ impl Manager {
             self.agenda.add(left, now);
         }
         self.touch(&object, now);
+        if object.rollout().is_some() && experiments::arms_differ(before.as_deref(), &object) {
+            self.experiments_of(&object).into_iter().for_each(|key| self.agenda.add(key, now));
+        }
         // Measurements come and go; what a run says concerns its Rollout only when it says something else.
         let phase = |object: &Object| object.analysis_run().map(|run| run.status.phase().to_owned());
         if before.is_none_or(|before| phase(&before) != phase(&object)) {
@@ -314,12 +330,10 @@ impl Manager {
         Some(object)
     }
 
-    /// Queues the Rollout that asks with this run.
+    /// Queues the Rollout or the Experiment that asks with this run.
     fn touch_asker(&mut self, run: &Object, now: Time) {
-        if let Some(owner) = run.meta.controller().filter(|owner| &*owner.kind == "Rollout")
-            && run.analysis_run().is_some()
-        {
-            self.agenda.add(Key::new(Kind::Rollout, run.meta.namespace.clone(), owner.name.clone()), now);
+        if run.analysis_run().is_some() {
+            experiments::asker(run).into_iter().for_each(|key| self.agenda.add(key, now));
         }
     }
 
@@ -335,10 +349,12 @@ impl Manager {
             for left in references(object, &self.settings.routers) {
                 self.agenda.add(left, seams.now());
             }
+            self.experiments_of(object).into_iter().for_each(|key| self.agenda.add(key, seams.now()));
             self.failures.remove(&key);
+            self.patience.remove(&key);
             self.trail.remove(&key);
         }
-        if key.kind == Kind::AnalysisRun {
+        if matches!(key.kind, Kind::AnalysisRun | Kind::Experiment) {
             self.failures.remove(&key);
             self.trail.remove(&key);
             self.touch_asker(object, seams.now());
@@ -381,6 +397,7 @@ impl Manager {
         let key = object.key();
         let referring: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
         let mut keys: Vec<Key> = self.with_users_of_templates(referring).into_iter().collect();
+        keys.extend(self.concerned_by_experiments(object));
         match key.kind {
             Kind::Rollout => {
                 keys.extend(services_of(object));
@@ -467,6 +484,7 @@ impl Manager {
             Kind::Rollout => match RolloutWorld::gather(&self.cache, &key) {
                 Some(world) if self.is_ours(&world.rollout) => {
                     facts.protected = self.protected_of(&world, now);
+                    facts.patience = self.patience.get(&key).copied();
                     rollout::plan(&world, &facts, now)
                 }
                 _ => Plan::default(),
@@ -482,10 +500,18 @@ impl Manager {
                     _ => Plan::default(),
                 }
             }
+            Kind::Experiment => match ExperimentWorld::gather(&self.cache, &key) {
+                Some(world) if self.is_ours(&world.experiment) => experiment::plan(&world, &facts, now),
+                _ => Plan::default(),
+            },
             Kind::Service => rollout::services::plan_clean_up(&self.cache, &key, &facts),
             _ => routers::plan_clean_up(&self.cache, &key),
         };
         if plan.needs.is_empty() {
+            match plan.patience {
+                Some(until) => drop(self.patience.insert(key.clone(), until)),
+                None => drop(self.patience.remove(&key)),
+            }
             let plan = Arc::new(plan);
             self.trail.insert(key.clone(), plan.clone());
             let stage = Stage::Writing { plan, at: 0 };
@@ -562,7 +588,8 @@ impl Manager {
         };
         let Some(write) = plan.writes.get(*at) else {
             let failed = *failed || plan.failure.is_some();
-            let wake = plan.wake;
+            let (wake, told) = (plan.wake, plan.told.clone());
+            told.into_iter().for_each(|notice| self.record(notice, seams));
             return self.end(key, failed, wake, seams);
         };
         let guard = self.guard_of(write, versions);

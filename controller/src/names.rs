@@ -18,6 +18,8 @@ pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
 /// Annotation of ReplicaSets of an Experiment.
 pub const EXPERIMENT_NAME: &str = "experiment.argoproj.io/name";
+/// Annotation of ReplicaSets and Services of an Experiment: the template that they belong to.
+pub const EXPERIMENT_TEMPLATE: &str = "experiment.argoproj.io/template-name";
 /// Annotations of a Rollout that are not copied to its ReplicaSets.
 pub const NOT_COPIED: &[&str] = &[
     "kubectl.kubernetes.io/last-applied-configuration",

@@ -22,6 +22,11 @@ pub struct Plan {
     pub reasons: Vec<Reason>,
     /// What must be asked before anything can be decided; a plan with needs has no writes.
     pub needs: Vec<Need>,
+    /// Events that go out when the pass has ended, whether or not it wrote anything: what others said when asked.
+    pub told: Vec<Notice>,
+    /// Whoever was asked is not to be asked again before this time. Kept in memory alone: a process that begins asks at
+    /// once.
+    pub patience: Option<Time>,
     /// The pass could not do its work for this reason and is to be tried again with back-off.
     pub failure: Option<Text>,
 }

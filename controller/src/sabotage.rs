@@ -73,6 +73,24 @@ pub enum Sabotage {
     IgnoreRestart,
     /// Nobody wakes up at the end of a pause.
     NoAlarm,
+    /// Load balancers are not asked, though the operator wants it.
+    TakeWeightsForGranted,
     /// A condition's message tells the time.
     StampedMessage,
+    /// The weight of a step is set before its pods are there.
+    WeightBeforePods,
+    /// Subsets and Services move to a new version while users are led through them.
+    RelabelBeforeWeight,
+    /// Sizes follow the weight that is asked for, not the one that is in force.
+    ShrinkBeforeWeight,
+    /// All users go back to the stable version at once, however small it is.
+    ReturnBeforePods,
+    /// The weight moves in the same moment as the Service behind it.
+    NoPropagationWait,
+    /// The canary Service goes to and fro after an abort, as two rules for it in one pass make it.
+    FlapAfterAbort,
+    /// An interrupted version goes at once, though a Service or subset still leads to it.
+    DrainReferenced,
+    /// An interrupted version goes as soon as its users have been led away.
+    DropSuperseded,
 }

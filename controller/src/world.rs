@@ -37,6 +37,12 @@ pub struct RolloutWorld {
     pub runs: Vec<Arc<Object>>,
     /// All runs of its namespace whose names begin as ours would.
     pub run_names: BTreeMap<Text, Arc<Object>>,
+    /// Its Experiments, by name.
+    pub experiments: Vec<Arc<Object>>,
+    /// All Experiments of its namespace whose names begin as ours would.
+    pub experiment_names: BTreeMap<Text, Arc<Object>>,
+    /// ReplicaSets of its Experiments that have a Service, by the name of that Service.
+    pub arm_sets: BTreeMap<Text, Arc<Object>>,
     /// The analysis templates that it names, and those that they consist of, as far as they exist.
     pub templates: BTreeMap<Key, Arc<Object>>,
     /// How the operator set routers up.
@@ -58,6 +64,8 @@ pub struct Facts {
     pub protected: BTreeSet<Key>,
     /// Kinds that the API server does not serve.
     pub unserved: Vec<Kind>,
+    /// Nothing more is to be asked for this key before that time ([`crate::plan::Plan::patience`]).
+    pub patience: Option<Time>,
     /// A guard that is taken away, to prove that its invariant notices. Never set outside tests.
     pub sabotage: Option<Sabotage>,
 }
@@ -89,9 +97,15 @@ impl RolloutWorld {
             .filter(|set| set.meta.controller().is_some_and(|owner| owner.uid != rollout.meta.uid))
             .cloned()
             .collect();
+        let experiments: Vec<Arc<Object>> =
+            cache.owned_by(&rollout.meta.uid, Kind::Experiment).cloned().collect();
+        let arm_sets = arm_sets(cache, &experiments);
+        let arm_services =
+            arm_sets.keys().map(|name| Key::new(Kind::Service, namespace.clone(), name.clone()));
         let services: BTreeMap<Text, Arc<Object>> = named_services(&rollout)
-            .iter()
-            .filter_map(|key| Some((key.name.clone(), cache.get(key)?.clone())))
+            .into_iter()
+            .chain(arm_services)
+            .filter_map(|key| Some((key.name.clone(), cache.get(&key)?.clone())))
             .collect();
         let workload = spec
             .workload_ref
@@ -103,14 +117,20 @@ impl RolloutWorld {
         let moments = match spec.canary().is_some_and(|canary| canary.traffic_routing.is_some()) {
             false => BTreeMap::new(),
             true => {
-                let carriers =
-                    services.values().chain(&sets).map(|object| object.key()).chain(routes.keys().cloned());
+                let carriers = services
+                    .values()
+                    .chain(&sets)
+                    .chain(arm_sets.values())
+                    .map(|object| object.key())
+                    .chain(routes.keys().cloned());
                 carriers.filter_map(|key| Some((key.clone(), cache.moments(&key)?.clone()))).collect()
             }
         };
         let runs = cache.owned_by(&rollout.meta.uid, Kind::AnalysisRun).cloned().collect();
         let run_names = cache.named_like(&Kind::AnalysisRun, namespace, &prefix);
         let run_names = run_names.map(|run| (run.meta.name.clone(), run.clone())).collect();
+        let names = cache.named_like(&Kind::Experiment, namespace, &prefix);
+        let experiment_names = names.map(|one| (one.meta.name.clone(), one.clone())).collect();
         let templates = cache.templates_of(&rollout);
         Some(RolloutWorld {
             rollout,
@@ -123,6 +143,9 @@ impl RolloutWorld {
             moments,
             runs,
             run_names,
+            experiments,
+            experiment_names,
+            arm_sets,
             templates,
             settings,
         })
@@ -136,7 +159,29 @@ impl RolloutWorld {
     }
 }
 
-fn routes(cache: &Cache, rollout: &Object, settings: &routers::Settings) -> BTreeMap<Key, Arc<Object>> {
+/// ReplicaSets of Experiments that have a Service, by its name.
+fn arm_sets(cache: &Cache, experiments: &[Arc<Object>]) -> BTreeMap<Text, Arc<Object>> {
+    let mut found = BTreeMap::new();
+    for experiment in experiments {
+        let Some(body) = experiment.experiment() else { continue };
+        for template in body.status.templates.iter().flatten() {
+            let (Some(service), Some(name)) = (&template.service, &template.name) else { continue };
+            let set = crate::experiment::set_name(&experiment.meta.name, name);
+            let key = Key::new(Kind::ReplicaSet, experiment.meta.namespace.clone(), set);
+            let own = |set: &&Arc<Object>| {
+                set.meta.controller().is_some_and(|owner| owner.uid == experiment.meta.uid)
+            };
+            found.extend(cache.get(&key).filter(own).map(|set| (service.clone(), set.clone())));
+        }
+    }
+    found
+}
+
+pub(crate) fn routes(
+    cache: &Cache,
+    rollout: &Object,
+    settings: &routers::Settings,
+) -> BTreeMap<Key, Arc<Object>> {
     let mut found = BTreeMap::new();
     for reads in routers::reads_of(rollout, settings) {
         match reads {
@@ -145,6 +190,10 @@ fn routes(cache: &Cache, rollout: &Object, settings: &routers::Settings) -> BTre
                 let all = cache.named_like(&kind, &namespace, "");
                 let matching = all.filter(|object| selector.matches(&object.meta.labels));
                 found.extend(matching.map(|object| (object.key(), object.clone())));
+            }
+            Reads::All(kind, namespace) => {
+                let all = cache.named_like(&kind, &namespace, "");
+                found.extend(all.map(|object| (object.key(), object.clone())));
             }
             Reads::Controlled(kind, namespace) => {
                 let owner_is_it = |object: &&Arc<Object>| {

@@ -299,7 +299,13 @@ mod tests {
     async fn asked_to_end_during_a_write(server: &Server) -> usize {
         let clock = WallClock::start();
         let client = Client::new(server.clone(), "n");
-        let caller = Caller { client, bucket: Bucket::new(0.0, 1, clock), fence: Fence::open(), clock };
+        let caller = Caller {
+            client,
+            bucket: Bucket::new(0.0, 1, clock),
+            fence: Fence::open(),
+            clock,
+            carrier: crate::outside::Carrier::new(crate::outside::Settings::default(), clock),
+        };
         let (_sender, questions) = unbounded_channel();
         let settings = Settings { passes_at_once: Some(10), ..Settings::default() };
         let stop = server.begun.notified();

@@ -256,7 +256,13 @@ mod tests {
         let client = Client::new(Server::default(), "here");
         let clock = WallClock::start();
         let (bucket, fence) = (Bucket::new(1.0, 1, clock), Fence::open());
-        let caller = Caller { client: client.clone(), bucket, fence, clock };
+        let caller = Caller {
+            client: client.clone(),
+            bucket,
+            fence,
+            clock,
+            carrier: crate::outside::Carrier::new(crate::outside::Settings::default(), clock),
+        };
         let stuck = (0..50).map(|number| {
             caller.carry_out(ApiCall::Get(Key::new(Kind::Rollout, "here", format!("r{number}"))))
         });

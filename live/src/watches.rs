@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::Api;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tidegate_api::object::{Key, Kind, Text};
@@ -24,6 +27,10 @@ const WATCH_SECONDS: u32 = 24;
 /// Objects in one answer of a list. More would make the first list quicker, and the memory it takes the most that is ever
 /// taken.
 const PAGE: u32 = 100;
+
+/// The longest wait before a watch that failed is begun again. A kind that is not served fails until somebody installs it,
+/// and is to be found soon after that.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +83,7 @@ async fn follow<const PART: u8>(client: Client, scope: Scope, kind: Kind, events
     if let Some(selector) = scope.selector(&kind) {
         config = config.labels(&selector);
     }
-    let mut stream = watcher(scope.api::<PART>(client, &kind), config).default_backoff().boxed();
+    let mut stream = watcher(scope.api::<PART>(client, &kind), config).backoff(Patience::default()).boxed();
     let mut listed = BTreeSet::new();
     while let Some(change) = stream.next().await {
         let event = match change {
@@ -112,6 +119,24 @@ async fn follow<const PART: u8>(client: Client, scope: Scope, kind: Kind, events
     }
 }
 
+/// The usual waits between failures, bounded by [`LONGEST_WAIT`].
+#[derive(Default)]
+struct Patience(DefaultBackoff);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0.next().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 fn key_of(kind: &Kind, document: &impl ResourceExt) -> Key {
     Key::new(kind.clone(), document.namespace().unwrap_or_default(), document.name_any())
 }
@@ -125,4 +150,17 @@ fn read<const PART: u8>(kind: &Kind, document: Document<PART>) -> Option<Arc<tid
         .map_err(|error| tracing::error!(object = %key, %error, "an object cannot be read and is left alone"))
         .ok()
         .map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_served_is_looked_for_every_ten_seconds_at_least() {
+        let waits: Vec<Duration> = Patience::default().take(40).collect();
+        assert_eq!(waits.len(), 40);
+        assert!(waits.iter().all(|wait| *wait <= LONGEST_WAIT), "{waits:?}");
+        assert_eq!(waits.last(), Some(&LONGEST_WAIT));
+    }
 }

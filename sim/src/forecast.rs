@@ -12,6 +12,7 @@
 mod against;
 mod given;
 mod meter;
+mod routers;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -26,9 +27,10 @@ use tidegate_api::time::{Span, Time};
 use tidegate_controller::world::workload_key;
 
 use crate::cluster::store::Part;
+use crate::dataplane::flow::Flow;
 use crate::scenario::{Simple, verbs};
 use crate::trace::view::View;
-use crate::world::{Action, PodModel, PodModels, Rest, World, WorldConfig};
+use crate::world::{Action, PodModel, PodModels, Rest, RouterModel, World, WorldConfig};
 use meter::Meter;
 
 /// How long pods take to be ready unless a caller says otherwise.
@@ -358,6 +360,10 @@ impl Stage {
         }
     }
 
+    fn is_routed(&self) -> bool {
+        self.spec.canary().is_some_and(|canary| canary.traffic_routing.is_some())
+    }
+
     fn steps(&self) -> usize {
         self.spec.canary().map_or(0, |canary| canary.steps.len())
     }
@@ -389,6 +395,7 @@ impl Stage {
             (Phase::Step(at), Strategy::Canary(canary)) => match canary.steps.get(at).map(|s| &s.kind) {
                 Some(StepKind::Pause(_)) if now.by_hand == 0 => pause_text(&canary.steps[at].raw),
                 Some(StepKind::Pause(_)) => by_hand("pause without duration"),
+                _ if self.is_routed() => paused(format!("{pods} and known to proxies")),
                 _ => paused(pods),
             },
             (Phase::Held, Strategy::BlueGreen(bg)) => match (now.by_hand, bg.auto_promotion_seconds) {
@@ -415,7 +422,9 @@ impl Stage {
         let mut traffic_back = None;
         let mut version = None;
         world.run_while(limit, &mut meter, |world| {
-            if traffic_back.is_none() && version != Some(world.store().version()) {
+            // What routers were told reaches proxies without a write.
+            let is_news = self.is_routed() || version != Some(world.store().version());
+            if traffic_back.is_none() && is_news {
                 version = Some(world.store().version());
                 let is_back = self.sizes(world, target).weight == 0;
                 traffic_back = is_back.then(|| world.now());
@@ -455,6 +464,7 @@ impl Stage {
                 let revision = view.sets.iter().find(|set| is_new(&set.hash)).map(|set| set.revision);
                 if active.is_some() && active == revision { 100 } else { 0 }
             }
+            None if self.is_routed() => Flow::of(world, object, 0).percent(target),
             None if all == 0 => 0,
             None => new.saturating_mul(100).saturating_add(all / 2) / all,
         };
@@ -494,6 +504,7 @@ fn config(startup: Span) -> WorldConfig {
         reaction: (1, 1),
         collection: (1, 1),
         autoscaling: (1, 1),
+        routers: RouterModel { propagation: (1, 1), endpoints: (1, 1), ..RouterModel::default() },
         pods: PodModels { default: model, by_image: Vec::new() },
         ..WorldConfig::default()
     }

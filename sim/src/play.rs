@@ -271,6 +271,9 @@ impl<'a> Stage<'a> {
             interventions: setup.interventions,
             ..WorldConfig::default()
         };
+        if config.routers.elb {
+            Arc::make_mut(&mut config.settings.routers).verify_target_groups = true;
+        }
         config.settings.sabotage = setup.sabotage;
         let mut world = World::without_controller(config);
         // Objects with an identity were there before the controller, and are taken over as they stand. Else the

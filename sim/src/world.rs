@@ -35,6 +35,7 @@ use crate::cluster::actors::routers::Kept;
 use crate::cluster::life::Stage;
 use crate::cluster::store::{Change, Store};
 use crate::dataplane::applied::DataPlane;
+use crate::dataplane::elb::Interface;
 use crate::dice::Dice;
 use crate::metrics::Answers;
 use crate::metrics::counters::Counters;
@@ -60,6 +61,8 @@ pub struct World {
     pub(crate) loads: BTreeMap<Key, Load>,
     /// What the proxies serve by.
     pub(crate) plane: DataPlane,
+    /// What load balancers say of themselves.
+    pub(crate) elb: Interface,
     /// Objects that somebody puts back as they were.
     pub(crate) kept: BTreeMap<Key, Kept>,
     pub(crate) answers: Answers,
@@ -198,6 +201,7 @@ impl World {
             pods_made: 0,
             loads: BTreeMap::new(),
             plane: DataPlane::new(config.traffic.is_some()),
+            elb: Interface::default(),
             kept: BTreeMap::new(),
             answers: Answers::default(),
             counters: None,
@@ -365,6 +369,11 @@ impl World {
     /// What the proxies serve by.
     pub fn data_plane(&self) -> &DataPlane {
         &self.plane
+    }
+
+    /// What load balancers have said of themselves.
+    pub fn elb(&self) -> &Interface {
+        &self.elb
     }
 
     pub(crate) fn link_applied(&mut self, key: &Key, number: u64) {

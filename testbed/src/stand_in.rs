@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::TestbedError;
+pub(crate) use serve::FROM;
 pub use serve::Serving;
 
 #[cfg(doc)]

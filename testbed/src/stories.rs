@@ -11,7 +11,7 @@ use serde_json::Value;
 use tidegate_api::object::Kind;
 use tidegate_sim::reference::story::{HEAD_START, PATIENCE, pods};
 use tidegate_sim::reference::{
-    Difference, Pattern, Place, Recording, Step, Story, Tally, allowances, differences, needs,
+    Difference, Pattern, Place, Recording, Step, Story, Tally, allowances, differences,
 };
 use tokio::time::Instant;
 
@@ -97,10 +97,7 @@ pub async fn compare(cluster: &Cluster, folder: &Folder) -> Result<Tally, Box<dy
         let recording = read_recording(&folder.traces.join(format!("{name}.json")));
         match story.and_then(|story| Ok((story, recording?))) {
             Err(why) => tally.broken(&name, "unreadable", why),
-            Ok((story, recording)) => match needs(&story) {
-                missing if missing.is_empty() => wanted.push((story, recording)),
-                missing => tally.skip(&name, &story.area, missing),
-            },
+            Ok(both) => wanted.push(both),
         }
     }
     install(cluster).await?;

@@ -77,8 +77,7 @@ pub fn run_tests_apart(suite: Suite, prepare: impl FnOnce(&Settings) -> Prepared
     if own_network::is_inside() {
         return suite.run(&arguments, &settings);
     }
-    let outcome = prepare(&settings)
-        .and_then(|prepared| prepared.map_or_else(|why| Ok(why), |()| own_network::enter()));
+    let outcome = prepare(&settings).and_then(|prepared| prepared.map_or_else(Ok, |()| own_network::enter()));
     match outcome {
         Ok(reason) => suite.skip(&arguments, &reason),
         Err(error) => {

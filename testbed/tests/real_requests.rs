@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         .test("pods_answer_until_they_are_told_and_a_while_longer", bed::life)
         .test("a_split_by_hand_through_a_traefik_service", bed::traefik_service)
         .test("a_split_by_hand_through_an_http_route", bed::http_route)
+        .test("an_empty_service_takes_a_traefik_service_away", bed::empty_service)
         .test("what_goes_wrong_is_counted", bed::failures);
     for (story, manner, route, each_time) in stories::all() {
         let name = stories::name(story, manner, route);

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{AnalysisRunStatus, Body, Kind, RolloutStatus, Selector, Strings, Template, Text, Verbatim};
+use super::{
+    AnalysisRunStatus, Body, ExperimentStatus, Kind, RolloutStatus, Selector, Strings, Template, Text,
+    Verbatim,
+};
 use crate::analysis::AnalysisDocument;
+use crate::experiment::ExperimentDocument;
 use crate::schema::integer;
 use crate::spec::SpecDocument;
 use crate::time::Stamp;
@@ -42,6 +46,17 @@ pub struct AnalysisRunBody {
 pub struct AnalysisTemplateBody {
     /// What runs made of it ask, verbatim and as understood.
     pub spec: Arc<AnalysisDocument>,
+    rest: Rest,
+}
+
+/// An Experiment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ExperimentBody {
+    /// What is to run and what is asked, verbatim and as understood.
+    pub spec: Arc<ExperimentDocument>,
+    /// What became of it so far.
+    pub status: Arc<ExperimentStatus>,
+    has_status: bool,
     rest: Rest,
 }
 
@@ -163,6 +178,28 @@ impl AnalysisRunBody {
     }
 }
 
+impl ExperimentBody {
+    /// An Experiment that nobody has looked at yet.
+    pub fn new(spec: Value) -> ExperimentBody {
+        ExperimentBody {
+            spec: Arc::new(ExperimentDocument::new(spec)),
+            status: Arc::default(),
+            has_status: false,
+            rest: None,
+        }
+    }
+
+    /// The same Experiment with another specification.
+    pub fn with_spec(&self, spec: Value) -> ExperimentBody {
+        ExperimentBody { spec: Arc::new(ExperimentDocument::new(spec)), ..self.clone() }
+    }
+
+    /// The same Experiment with another status.
+    pub fn with_status(&self, status: ExperimentStatus) -> ExperimentBody {
+        ExperimentBody { status: Arc::new(status), has_status: true, ..self.clone() }
+    }
+}
+
 impl ReplicaSetBody {
     /// A ReplicaSet that has no status yet.
     pub fn new(
@@ -249,7 +286,7 @@ pub(super) fn pack(body: &mut Body, large: Option<Arc<str>>) {
         }
         Body::Pod(PodBody { status_rest, rest, .. }) => (*status_rest, *rest) = (None, None),
         Body::Service(ServiceBody { spec_rest, rest, .. }) => (*spec_rest, *rest) = (None, None),
-        Body::AnalysisRun(_) | Body::AnalysisTemplate(_) | Body::Other(_) => {}
+        Body::AnalysisRun(_) | Body::AnalysisTemplate(_) | Body::Experiment(_) | Body::Other(_) => {}
     }
 }
 
@@ -299,6 +336,13 @@ pub(super) fn read(kind: &Kind, mut map: Map<String, Value>) -> Result<Body, Str
             let has_status = status.as_ref().is_some_and(|status| !status.is_null());
             let status = AnalysisRunStatus::from_value(&Value::Object(mapping(status, "status")?));
             Body::AnalysisRun(AnalysisRunBody { spec, status: Arc::new(status), has_status, rest: rest(map) })
+        }
+        Kind::Experiment => {
+            let spec = Arc::new(ExperimentDocument::new(map.remove("spec").unwrap_or(Value::Null)));
+            let status = map.remove("status");
+            let has_status = status.as_ref().is_some_and(|status| !status.is_null());
+            let status = ExperimentStatus::from_value(&Value::Object(mapping(status, "status")?));
+            Body::Experiment(ExperimentBody { spec, status: Arc::new(status), has_status, rest: rest(map) })
         }
         Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
             let spec = Arc::new(AnalysisDocument::new(map.remove("spec").unwrap_or(Value::Null)));
@@ -383,6 +427,16 @@ pub(super) fn write(body: &Body) -> Map<String, Value> {
             map
         }
         Body::AnalysisRun(body) => {
+            let mut map = open(&body.rest);
+            if !body.spec.raw().is_null() {
+                map.insert("spec".to_owned(), body.spec.raw().clone());
+            }
+            if body.has_status {
+                map.insert("status".to_owned(), body.status.to_value());
+            }
+            map
+        }
+        Body::Experiment(body) => {
             let mut map = open(&body.rest);
             if !body.spec.raw().is_null() {
                 map.insert("spec".to_owned(), body.spec.raw().clone());

@@ -10,6 +10,7 @@ mod kind;
 mod meta;
 #[macro_use]
 mod rollout_status;
+mod experiment_status;
 #[cfg(test)]
 mod round_trip_tests;
 mod run_status;
@@ -19,9 +20,10 @@ mod template;
 mod verbatim;
 
 pub use bodies::{
-    AnalysisRunBody, AnalysisTemplateBody, DeploymentBody, PodBody, ReplicaSetBody, RolloutBody, ServiceBody,
-    SetCondition, SetStatus,
+    AnalysisRunBody, AnalysisTemplateBody, DeploymentBody, ExperimentBody, PodBody, ReplicaSetBody,
+    RolloutBody, ServiceBody, SetCondition, SetStatus,
 };
+pub use experiment_status::{ExperimentRunStatus, ExperimentStatus, TemplateStatus};
 pub use kind::Kind;
 pub use meta::{Key, Meta, OwnerRef};
 pub use rollout_status::{
@@ -66,6 +68,8 @@ pub enum Body {
     AnalysisRun(AnalysisRunBody),
     /// An AnalysisTemplate or ClusterAnalysisTemplate.
     AnalysisTemplate(AnalysisTemplateBody),
+    /// An Experiment.
+    Experiment(ExperimentBody),
     /// Any other kind: the object without `apiVersion`, `kind` and `metadata`.
     Other(Arc<Value>),
 }
@@ -151,6 +155,11 @@ impl Object {
         if let Body::AnalysisTemplate(body) = &self.body { Some(body) } else { None }
     }
 
+    /// The Experiment in it, if it is one.
+    pub fn experiment(&self) -> Option<&ExperimentBody> {
+        if let Body::Experiment(body) = &self.body { Some(body) } else { None }
+    }
+
     /// The Deployment in it, if it is one.
     pub fn deployment(&self) -> Option<&DeploymentBody> {
         if let Body::Deployment(body) = &self.body { Some(body) } else { None }
@@ -188,6 +197,11 @@ mod tests {
             "status": {"phase": "", "metricResults": [{"name": "m", "phase": "Running", "count": 0, "odd": [1],
                 "measurements": [{"phase": "Failed", "value": "1", "startedAt": "2026-01-01T00:00:00Z", "metadata": {"a": "b"}}]}],
                 "dryRunSummary": {}, "future": null}}));
+        check_round_trip(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"},
+            "spec": {"templates": [{"name": "a", "odd": 1}], "duration": "1m"},
+            "status": {"phase": "", "templateStatuses": [{"name": "a", "replicas": 0, "readyReplicas": 0, "odd": {}}],
+                "analysisRuns": [{"name": "r", "analysisRun": "", "phase": ""}], "conditions": [], "future": 1}}));
         check_round_trip(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "ClusterAnalysisTemplate", "metadata": {"name": "t"},
             "spec": {"metrics": 3, "odd": {}}, "other": 1}));

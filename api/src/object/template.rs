@@ -10,7 +10,7 @@ use super::{Strings, Text, Verbatim};
 ///
 /// What does not change between the templates of one revision (`spec`) is shared; metadata is typed because hash
 /// labels and role metadata are written into it all the time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Template {
     /// Labels of the pods.
     pub labels: Strings,
@@ -33,20 +33,6 @@ impl PartialEq for Template {
             && self.spec == other.spec
             && self.meta_rest == other.meta_rest
             && self.rest == other.rest
-    }
-}
-
-impl Default for Template {
-    fn default() -> Template {
-        Template {
-            labels: Strings::default(),
-            annotations: Strings::default(),
-            meta_rest: None,
-            spec: Verbatim::default(),
-            rest: None,
-            has_metadata: false,
-            hash: Arc::default(),
-        }
     }
 }
 

@@ -3,11 +3,10 @@
 use super::field::{Field, Findings};
 use crate::problem::{Problem, ProblemKind};
 
-/// Notes every use of experiments and step plugins.
+/// Notes every use of step plugins.
 pub(super) fn rules(spec: &Field<'_>, found: &mut Findings) {
     let canary = spec.get("strategy").get("canary");
     for step in canary.get("steps").mappings(found) {
-        note(&step.get("experiment"), "experiment steps", found);
         note(&step.get("plugin"), "plugin steps", found);
     }
 }

@@ -9,6 +9,7 @@ use super::numbers::int_or_percent;
 use super::traffic;
 use crate::analysis::RolloutAnalysis;
 use crate::duration::{PauseSeconds, pause_seconds};
+use crate::experiment::ExperimentStep;
 use crate::object::{Selector, Template, Text};
 use crate::problem::{Problem, ProblemKind};
 use crate::spec::{
@@ -160,13 +161,14 @@ fn step(field: &Field<'_>, found: &mut Findings) -> Step {
     let pauses = field.get("pause").mapping(found).is_some();
     let pause = pause(&field.get("pause").get("duration"), found);
     let analysis = analysis(&field.get("analysis"), found).unwrap_or_default();
+    let experiment = experiment(&field.get("experiment"), found);
     let scale = traffic::canary_scale(&field.get("setCanaryScale"), found);
     let mut has = |name: &str| field.get(name).mapping(found).is_some();
     // The order in which completion is judged, so that the first key of a step that has several decides.
     let others = [
         (has("setCanaryScale"), StepKind::SetCanaryScale(scale)),
         (weight.is_some(), StepKind::SetWeight(weight.unwrap_or_default())),
-        (has("experiment"), StepKind::Experiment),
+        (has("experiment"), StepKind::Experiment(experiment)),
         (has("analysis"), StepKind::Analysis(analysis)),
         (has("setHeaderRoute"), StepKind::SetHeaderRoute),
         (has("setMirrorRoute"), StepKind::SetMirrorRoute),
@@ -273,6 +275,32 @@ fn analysis(field: &Field<'_>, found: &mut Findings) -> Option<Arc<RolloutAnalys
     metadata.get("annotations").strings(found);
     field.get("startingStep").int32(found);
     Some(Arc::new(RolloutAnalysis::read(field.value)))
+}
+
+fn experiment(field: &Field<'_>, found: &mut Findings) -> Arc<ExperimentStep> {
+    field.mapping(found);
+    for template in field.get("templates").mappings(found) {
+        template.get("name").text(found);
+        template.get("specRef").text(found);
+        template.get("replicas").int32(found);
+        template.get("weight").int32(found);
+        template.get("metadata").get("labels").strings(found);
+        template.get("metadata").get("annotations").strings(found);
+        template.get("service").get("name").text(found);
+    }
+    for analysis in field.get("analyses").mappings(found) {
+        analysis.get("name").text(found);
+        analysis.get("templateName").text(found);
+        analysis.get("clusterScope").boolean(found);
+        analysis.get("requiredForCompletion").boolean(found);
+        for arg in analysis.get("args").mappings(found) {
+            arg.get("name").text(found);
+            arg.get("value").text(found);
+        }
+    }
+    field.get("duration").text(found);
+    field.get("scaleDownDelaySeconds").int32(found);
+    Arc::new(ExperimentStep::read(field.value))
 }
 
 fn hash_of_steps(steps: Option<&Value>) -> Text {

@@ -316,7 +316,6 @@ fn rules_of_steps() {
              [{\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['a \
              b']\"}}},{\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.annotations['x/y']\"}}}]: Analyses \
              arguments must refer to valid object metadata supported by downwardAPI",
-            "spec.strategy.canary.steps[0].experiment: not built yet: experiment steps",
         ],
     );
 }

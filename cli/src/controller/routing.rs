@@ -5,6 +5,7 @@ use tidegate_api::duration::GoDuration;
 use tidegate_api::time::Span;
 use tidegate_controller::routers::Settings;
 
+use super::surroundings::Surroundings;
 use crate::connection::go_bool;
 
 /// Flags about traffic routing.
@@ -48,7 +49,7 @@ pub struct Routing {
 
 impl Routing {
     /// The settings that these flags ask for.
-    pub fn settings(&self) -> Result<Settings, String> {
+    pub fn settings(&self, surroundings: &Surroundings) -> Result<Settings, String> {
         let wait = GoDuration::parse(&self.traffic_propagation).ok().map(|wait| wait.nanos() / 1_000_000);
         let wait = wait.filter(|wait| *wait >= 0).ok_or_else(|| {
             format!("--traffic-propagation: `{}` is no duration such as 1s", self.traffic_propagation)
@@ -69,9 +70,31 @@ impl Routing {
             alb_classes: texts(&self.alb_ingress_classes),
             nginx_classes: texts(&self.nginx_ingress_classes),
             verify_target_groups: self.aws_verify_target_group,
+            verify_interval: interval(surroundings.variable("ROLLOUT_VERIFY_RETRY_INTERVAL").as_deref()),
             target_group_binding_version: self.aws_target_group_binding_api_version.as_str().into(),
             alb_resource_tag: self.alb_tag_key_resource_id.as_str().into(),
             propagation: Span::millis(wait),
         })
+    }
+}
+
+/// After how long AWS is asked again where an answer failed or was not the expected one: seconds, 10 where the environment
+/// says nothing that can be read.
+// ARGO: the reference takes the variable only where it cannot be read.
+fn interval(seconds: Option<&str>) -> Span {
+    let seconds = seconds.and_then(|seconds| seconds.trim().parse().ok()).filter(|seconds| *seconds > 0);
+    Span::seconds(seconds.unwrap_or(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_verifications_comes_from_the_environment() {
+        assert_eq!(interval(Some("3")), Span::seconds(3));
+        for unreadable in [None, Some(""), Some("soon"), Some("0"), Some("-1")] {
+            assert_eq!(interval(unreadable), Span::seconds(10), "{unreadable:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/name
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
 
 /// How variables begin that say where credentials and metrics are.
-const PREFIXES: [&str; 3] = ["AWS_", "DD_", "ARGO_ROLLOUTS_"];
+const PREFIXES: [&str; 4] = ["AWS_", "DD_", "ARGO_ROLLOUTS_", "ROLLOUT_"];
 
 /// Flags under their deprecated names.
 const DEPRECATED: [(&str, &str); 2] =
@@ -22,7 +22,7 @@ pub struct Surroundings {
     pub hostname: String,
     /// The arguments as they were given.
     pub arguments: Vec<String>,
-    /// Variables whose names begin as those of AWS and of metric providers do.
+    /// Variables whose names begin as those of AWS, of metric providers and of the reference do.
     pub variables: BTreeMap<String, String>,
 }
 

@@ -122,7 +122,7 @@ fn the_last_of_repeated_flags_counts_and_lists_grow() {
     ]);
     let lists = lists.unwrap();
     assert_eq!(
-        lists.routing.settings().map(|routing| routing.alb_classes),
+        lists.routing.settings(&Surroundings::default()).map(|routing| routing.alb_classes),
         Ok(vec!["a,b".into(), "c".into()])
     );
     assert_eq!(lists.connection.options().act_as_groups, ["x", "y"]);

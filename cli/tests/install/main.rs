@@ -52,7 +52,20 @@ async fn whole_cluster(cluster: &Arc<Cluster>) -> TestResult {
     let kubeconfig = as_service_account(&home, "cluster")?;
     let mut controller = Program::start(&kubeconfig, "argo-rollouts", &[])?;
     let (one, other) = (Place::new(cluster, "shop").await?, Place::new(cluster, "bank").await?);
+    let late = Place::new(cluster, "late").await?;
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testbed/crds");
+    let apisix = crds.join("apisixroutes.apisix.apache.org.yaml");
+    stories::late_kind(&late, &apisix).await?;
+    for folder in [crds.join("generated"), crds] {
+        home.kubectl(&["apply", "--server-side", "-f", &folder.display().to_string()], "")?;
+    }
+    let mut places = Vec::new();
+    for router in stories::ROUTERS {
+        places.push((Place::new(cluster, router).await?, *router));
+    }
+    let routers = places.iter().map(|(place, router)| stories::router(place, router));
     let told = tokio::try_join!(
+        futures::future::try_join_all(routers),
         stories::canary(&one),
         stories::blue_green(&one),
         stories::restart(&one),

@@ -1,4 +1,9 @@
 //! What an installed controller is asked to do: one story for each thing that needs rights.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests against real programs measure real time"
+)]
 
 use serde_json::{Value, json};
 
@@ -136,5 +141,68 @@ pub async fn adoption(place: &Place) -> Outcome<()> {
     let uid = &rollout["metadata"]["uid"];
     place.until(&set, "taken back", |set| set["metadata"]["ownerReferences"][0]["uid"] == *uid).await?;
     assert_eq!(before, crate::place::uids(&place.list_of("pods", app).await?));
+    Ok(())
+}
+
+/// The page of a router, with a manifest of its own.
+pub const ROUTERS: &[&str] =
+    &["alb", "ambassador", "apisix", "gateway-api", "istio", "linkerd", "nginx", "smi", "traefik"];
+
+/// The documents of the manifest on a router's page.
+fn manifest(router: &str) -> Outcome<Vec<String>> {
+    let page = format!("{}/../docs/routers/{router}.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(page)?;
+    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    Ok(block.ok_or("the page has no manifest")?.split("---\n").map(str::to_owned).collect())
+}
+
+fn apply(place: &Place, documents: &[String]) -> Outcome<()> {
+    place.kubectl(&["apply", "-f", "-"], &documents.join("---\n"))?;
+    Ok(())
+}
+
+/// A weight moves through the objects of a router, and all of them are cleaned up.
+pub async fn router(place: &Place, router: &str) -> Outcome<()> {
+    apply(place, &manifest(router)?)?;
+    place.until_phase("shop", "Healthy").await?;
+    update(place).await.map_err(|error| format!("{router}: {error}").into())
+}
+
+async fn update(place: &Place) -> Outcome<()> {
+    set_image(place, "rollouts/shop", "shop", "shop:v2").await?;
+    let is_led = |found: &Value| {
+        found["status"]["canary"]["weights"]["canary"]["weight"] == 20
+            && found["status"]["currentStepIndex"].as_i64() >= Some(1)
+    };
+    place.until("rollouts/shop", "at weight 20", is_led).await?;
+    place.patch("rollouts/shop/status", json!({"status": {"promoteFull": true}})).await?;
+    place.until_phase("shop", "Healthy").await?;
+    place.kubectl(&["delete", "rollout", "shop"], "")?;
+    Ok(())
+}
+
+/// A kind that is installed only when a Rollout has asked for it long since is found within 30 s.
+pub async fn late_kind(place: &Place, definition: &std::path::Path) -> Outcome<()> {
+    let documents = manifest("apisix")?;
+    let (routes, others): (Vec<String>, Vec<String>) =
+        documents.into_iter().partition(|document| document.contains("kind: ApisixRoute"));
+    apply(place, &others)?;
+    place.until_phase("shop", "Healthy").await?;
+    set_image(place, "rollouts/shop", "shop", "shop:v2").await?;
+    let says = |found: &Value| {
+        let conditions = found["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        conditions.iter().any(|condition| condition["type"] == "TrafficRoutingError")
+    };
+    place.until("rollouts/shop", "told that the kind is not served", says).await?;
+    // Waits between looks have grown by then.
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    place.kubectl(&["apply", "--server-side", "-f", &definition.display().to_string()], "")?;
+    let wait = ["wait", "--for=condition=Established", "crd/apisixroutes.apisix.apache.org", "--timeout=20s"];
+    place.kubectl(&wait, "")?;
+    apply(place, &routes)?;
+    let begin = std::time::Instant::now();
+    let is_led = |found: &Value| found["status"]["canary"]["weights"]["canary"]["weight"] == 20;
+    place.until("rollouts/shop", "at weight 20", is_led).await?;
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     Ok(())
 }

@@ -311,3 +311,79 @@ fn without_secrets(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use tidegate_api::yaml;
+
+    use super::*;
+
+    fn names(folder: &str) -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut names: Vec<String> =
+            files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_lowercase()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn every_file_is_a_provider_in_the_list_and_has_a_page() {
+        let of_providers = |extra: &[&str]| {
+            let mut all: Vec<String> = ALL.iter().map(|one| one.name().to_lowercase()).collect();
+            all.extend(extra.iter().map(|name| (*name).to_owned()));
+            all.sort();
+            all
+        };
+        let files: Vec<String> = names("src/providers").iter().map(|name| name.replace('_', "")).collect();
+        assert_eq!(files, of_providers(&["mod", "shared", "testing"]));
+        assert_eq!(names("../docs/providers"), of_providers(&["job", "readme"]));
+    }
+
+    /// The manifest of each page names one provider, and nothing is wrong with it.
+    #[test]
+    fn the_pages_show_manifests_without_problems() {
+        for one in ALL {
+            let name = one.name();
+            let path = format!("{}/../docs/providers/{}.md", env!("CARGO_MANIFEST_DIR"), name.to_lowercase());
+            let page = fs::read_to_string(&path).unwrap();
+            let manifest = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+            let documents = yaml::read(&path, manifest).unwrap();
+            let metric = Metric::read(&documents[0].value["spec"]["metrics"][0]);
+            let provider = &metric.provider;
+            assert_eq!(of(&metric).unwrap().name(), name);
+            assert_eq!(check(provider, "provider"), Vec::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_several_providers_the_first_counts_and_of_none_none() {
+        let metric =
+            |provider: Json| Metric { name: "m".into(), provider: provider.into(), ..Metric::default() };
+        let of = |provider: Json| of(&metric(provider)).map(|one| one.name()).map_err(|why| why.0);
+        assert_eq!(of(serde_json::json!({"web": {}, "prometheus": {}})), Ok("prometheus"));
+        assert_eq!(of(serde_json::json!({"web": null})), Err("no valid provider in metric 'm'".to_owned()));
+        let names = ["prometheus", "job", "influxdb", "skywalking", "plugin", "nothing"];
+        let types: Vec<&str> = names.iter().map(|name| type_name(&serde_json::json!({*name: {}}))).collect();
+        assert_eq!(types, ["Prometheus", "Job", "Influxdb", "skywalking", "RPCPlugin", "Unknown Provider"]);
+    }
+
+    #[test]
+    fn the_operator_says_where_metrics_are() {
+        let read = |variables: &[(&str, &str)]| {
+            let found = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            Surroundings::read("argo", "1", &found)
+        };
+        let two =
+            [("DD_API_KEY", "a"), ("DD_APP_KEY", "b"), ("ARGO_ROLLOUTS_PROMETHEUS_ADDRESS", "http://p")];
+        let some = read(&two);
+        assert_eq!((some.prometheus.as_deref(), some.datadog), (Some("http://p"), None));
+        let all = read(&[two[0], two[1], ("DD_ADDRESS", "http://d")]);
+        assert_eq!(all.datadog.map(|keys| keys.address.to_string()).as_deref(), Some("http://d"));
+    }
+}

@@ -9,6 +9,7 @@ use tidegate_api::time::{Stamp, Time};
 
 use super::{Ask, DatadogKeys, Next, SoFar, Surroundings, Told, begin, needs, resume};
 use crate::analysis::condition::judge;
+use crate::analysis::expr::base64_of;
 use crate::analysis::secrets::{Masks, SecretData};
 use crate::question::{Hidden, Question, Reply, Response};
 
@@ -66,7 +67,7 @@ impl Play {
         self
     }
     pub fn secret(mut self, namespace: &str, name: &str, data: &[(&str, &str)]) -> Play {
-        let encode = |text: &str| base64(text.as_bytes());
+        let encode = |text: &str| base64_of(text.as_bytes());
         let data: serde_json::Map<String, Json> =
             data.iter().map(|(key, value)| ((*key).to_owned(), encode(value).into())).collect();
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data});
@@ -178,9 +179,4 @@ pub fn shown(question: &Question) -> String {
         out += &format!("\n\n{}", body.reveal());
     }
     out
-}
-
-/// Only for tests: the brain itself reads this encoding from Secrets, and writes it for one header.
-fn base64(bytes: &[u8]) -> String {
-    super::prometheus::base64(bytes)
 }

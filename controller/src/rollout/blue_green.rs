@@ -8,6 +8,7 @@ use super::draft::Draft;
 use super::scale::Limits;
 use super::services::{selected_hash, switch};
 use super::set::{Deadline, Set};
+use super::traffic::verification;
 use super::{analysis, history, promotion, replicas, restart, role_metadata, status, workload};
 use crate::plan::{Plan, Reason};
 use crate::sabotage::Sabotage;
@@ -35,6 +36,10 @@ pub fn advance(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
     history::clean_up(&mut draft);
     pause(&mut draft, spec);
     switch_active(&mut draft, spec);
+    verification::registration_of_blue_green(&mut draft, spec);
+    if !draft.traffic.needs.is_empty() {
+        return draft.need_of_traffic();
+    }
     analysis::follow_blue_green(&mut draft, spec);
     role_metadata::sync(&mut draft);
     sync(draft, spec, false)

@@ -8,8 +8,8 @@ use super::draft::Draft;
 use super::scale::{Basic, Limits, Split, is_enough};
 use super::set::Set;
 use super::{
-    analysis, history, promotion, replicas, restart, role_metadata, routed, services, status, traffic,
-    workload,
+    analysis, experiment, history, promotion, replicas, restart, role_metadata, routed, services, status,
+    traffic, workload,
 };
 use crate::plan::Plan;
 use crate::sabotage::Sabotage;
@@ -27,6 +27,11 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     role_metadata::sync(&mut draft);
     history::clean_up(&mut draft);
     lead_traffic(&mut draft, spec);
+    traffic::verification::registration_of_canary(&mut draft, spec);
+    if !draft.traffic.needs.is_empty() {
+        return draft.need_of_traffic();
+    }
+    experiment::follow(&mut draft, spec);
     if analysis::follow_canary(&mut draft, spec) {
         return sync(draft, spec);
     }

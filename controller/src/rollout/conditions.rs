@@ -117,7 +117,7 @@ fn waits_without_limit(draft: &Draft<'_>) -> bool {
     let paused = draft.observed.condition("Paused").is_some_and(|c| c.status.as_deref() == Some("True"));
     let Strategy::Canary(spec) = &draft.spec.strategy else { return paused };
     let step = canary::current_step(draft, spec).map(|index| &spec.steps[index].kind);
-    paused || matches!(step, Some(StepKind::Pause(_) | StepKind::Analysis(_) | StepKind::Experiment))
+    paused || matches!(step, Some(StepKind::Pause(_) | StepKind::Analysis(_) | StepKind::Experiment(_)))
 }
 
 /// Whether an old ReplicaSet lives out its delay.

@@ -46,6 +46,8 @@ pub struct Draft<'a> {
     pub traffic: super::traffic::Traffic,
     /// The analysis runs that decide now, once this pass has looked at them.
     pub runs: Option<super::analysis::Runs>,
+    /// The Experiment that decides now, once this pass has looked for it.
+    pub experiment: Option<super::experiment::Current>,
     /// Why a run that is needed could not be made.
     pub analysis_trouble: Option<Text>,
     /// The revision in the Rollout's annotation, as this pass leaves it.
@@ -101,6 +103,7 @@ impl<'a> Draft<'a> {
             scaled: false,
             traffic: super::traffic::Traffic::default(),
             runs: None,
+            experiment: None,
             analysis_trouble: None,
             revision: world.rollout.meta.annotations.get(REVISION).cloned().unwrap_or_default(),
             next_notices: Vec::new(),
@@ -207,7 +210,14 @@ impl<'a> Draft<'a> {
     /// What must be asked before this can be decided.
     pub fn need(mut self, needs: Vec<crate::plan::Need>) -> Plan {
         self.plan.writes.clear();
+        self.plan.told.clear();
         Plan { needs, ..self.plan }
+    }
+
+    /// The same, with what load balancers are to be asked.
+    pub fn need_of_traffic(mut self) -> Plan {
+        let needs = std::mem::take(&mut self.traffic.needs);
+        self.need(needs)
     }
 
     /// An event about the Rollout.
@@ -238,6 +248,17 @@ impl<'a> Draft<'a> {
     pub fn warn_with_status(&mut self, reason: &str, message: String) {
         let notice = Notice { warning: true, ..self.notice(reason, message) };
         self.status_notices.push(notice);
+    }
+
+    /// An event that goes out when the pass has ended, whatever it wrote.
+    pub fn tell(&mut self, notice: Notice) {
+        self.plan.told.push(notice);
+    }
+
+    /// Nobody is asked again before this time; then the pass looks again.
+    pub fn have_patience(&mut self, until: Time, what: &str) {
+        self.plan.patience = Some(until);
+        self.wake_at(until, what);
     }
 
     /// Writes already planned.

@@ -7,6 +7,7 @@ mod claims;
 mod conditions;
 pub mod draft;
 mod duration;
+pub mod experiment;
 mod history;
 mod pauses;
 mod phase;
@@ -64,6 +65,9 @@ pub fn plan(world: &RolloutWorld, facts: &Facts, now: Time) -> Plan {
     let problems = status::problems(&draft);
     if let Some(first) = problems.first() {
         fall_back_if_aborted(&mut draft);
+        if !draft.traffic.needs.is_empty() {
+            return draft.need_of_traffic();
+        }
         return status::refuse_draft(draft, &first.to_string());
     }
     if draft.new.is_none() {

@@ -5,6 +5,7 @@ use tidegate_api::object::{PauseCondition, RolloutStatus};
 use super::conditions;
 use super::draft::Draft;
 use super::phase::phase;
+use super::set::Set;
 use crate::sabotage::Sabotage;
 
 /// The status with conditions that follow what a person did: pause, resume, retry; nothing when they already do.
@@ -17,11 +18,24 @@ pub fn note_in_conditions(draft: &Draft<'_>) -> Option<RolloutStatus> {
     if !follow(draft, &mut status) {
         return None;
     }
-    let (phase, message) = phase(&draft.spec, &status);
+    let (phase, message) = phase_of(draft, &status);
     status.phase = Some(phase.into());
     status.message = Some(message.into());
     super::duration::note(draft, &mut status);
     Some(status)
+}
+
+/// Phase and message of a status that this pass writes. Beside an old version that is being led away from, the pods of the
+/// current one are not known by their number in the status.
+// ARGO: the reference calls a rollback healthy as soon as enough pods of whatever version are there (S23).
+pub fn phase_of(draft: &Draft<'_>, status: &RolloutStatus) -> (&'static str, String) {
+    let (word, message) = phase(&draft.spec, status);
+    let is_routed = draft.spec.canary().is_some_and(|canary| canary.traffic_routing.is_some());
+    let is_short = |new: &Set| new.available() < draft.n();
+    if word == "Healthy" && is_routed && draft.new_set().is_some_and(is_short) {
+        return ("Progressing", "updated replicas are still becoming available".to_owned());
+    }
+    (word, message)
 }
 
 /// Makes the conditions of a status follow its own pauses and abort. Says whether that changed something.

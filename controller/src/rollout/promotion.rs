@@ -94,7 +94,7 @@ pub fn reason_for_blue_green(draft: &Draft<'_>) -> Option<String> {
     if is_initial(draft) || (draft.status.active().is_empty() && draft.distinct_stable().is_none()) {
         return Some("Initial deploy".to_owned());
     }
-    if draft.status.active() != draft.status.current() {
+    if draft.status.active() != draft.status.current() || draft.traffic.is_unregistered {
         return None;
     }
     if draft.is_promoting_fully() {

@@ -202,7 +202,7 @@ fn resize_aborted(draft: &mut Draft<'_>, spec: &Canary, index: usize, delay: i64
 /// `size`, or as many pods as what may still flow to this ReplicaSet needs.
 fn bounded(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
     let wished = draft.sets[index].wished();
-    if size >= wished {
+    if size >= wished || draft.facts.is_sabotaged(Sabotage::ShrinkBeforeWeight) {
         return size;
     }
     if !draft.traffic.is_in_force {
@@ -301,7 +301,7 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
     let mut room =
         draft.sum(|set| set.available().min(set.wished())) - (n - Limits::of_canary(spec, n).missing(n));
     for index in replicas::others_by_revision(draft) {
-        if is_referenced(draft, spec, index) {
+        if is_referenced(draft, spec, index) && !draft.facts.is_sabotaged(Sabotage::DrainReferenced) {
             continue;
         }
         let set = draft.sets[index].clone();
@@ -313,14 +313,21 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
             draft.because(Reason::WaitingFor(format!("routers before {} goes", set.name()).into()));
             continue;
         }
+        if draft.traffic.is_unregistered && set.deadline() == Deadline::None {
+            let what = format!("target groups to know the stable pods before {} goes", set.name());
+            draft.because(Reason::WaitingFor(what.into()));
+            continue;
+        }
         let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
-        let size = if spec.dynamic_stable_scale {
+        let is_hasty = draft.facts.is_sabotaged(Sabotage::DrainReferenced);
+        let is_dropped = draft.facts.is_sabotaged(Sabotage::DropSuperseded) && !draft.is_fully_promoted();
+        let size = if spec.dynamic_stable_scale || is_hasty || is_dropped {
             0
         } else {
             let limit = spec.scale_down_delay_revision_limit;
             replicas::delayed_size(draft, index, delay, limit, set.wished(), &mut counted)
         };
-        if size < set.wished() && !draft.traffic.is_in_force {
+        if size < set.wished() && !draft.traffic.is_in_force && !is_hasty {
             let what = format!("traffic to have left before {} goes", set.name());
             draft.because(Reason::WaitingFor(what.into()));
             continue;

@@ -11,7 +11,7 @@ use tidegate_api::validate;
 use super::draft::Draft;
 use super::phase::phase;
 use super::set::Set;
-use super::{analysis, blue_green, conditions, duration, pauses, traffic};
+use super::{analysis, blue_green, conditions, duration, experiment, pauses, traffic};
 use crate::names::WORKLOAD_GENERATION;
 use crate::plan::{Plan, Reason};
 use crate::routers;
@@ -137,6 +137,7 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
     };
     conditions::abort_at_deadline(&mut draft);
     analysis::record(&mut draft);
+    experiment::record(&mut draft);
     pauses::settle(&mut draft);
     if draft.is_aborted() && draft.spec.canary().is_some_and(|canary| !canary.steps.is_empty()) {
         let fully = draft.new_set().is_some_and(|new| new.hash() == draft.observed.stable_hash());
@@ -151,7 +152,7 @@ pub fn persist(mut draft: Draft<'_>) -> Plan {
         pauses::follow(&draft, &mut status);
         draft.status = status;
     }
-    let (word, message) = phase(&draft.spec, &draft.status);
+    let (word, message) = pauses::phase_of(&draft, &draft.status);
     draft.status.phase = Some(word.into());
     draft.status.message = Some(message.into());
     let mut status = std::mem::take(&mut draft.status);

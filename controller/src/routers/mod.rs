@@ -56,9 +56,12 @@ pub fn find(stanza: &RouterStanza) -> Option<&'static dyn Router> {
 
 /// Everything that the routers of a Rollout want to see; nothing where it has none.
 pub fn reads_of(rollout: &Object, settings: &Settings) -> Vec<Reads> {
-    let Some(canary) = rollout.rollout().and_then(|body| body.spec.spec().canary()) else {
-        return Vec::new();
-    };
+    let Some(spec) = rollout.rollout().map(|body| body.spec.spec()) else { return Vec::new() };
+    if spec.blue_green().is_some() {
+        // Its active Service may be behind a load balancer that registers pods by their addresses.
+        return alb::registration::reads(&rollout.meta.namespace, settings);
+    }
+    let Some(canary) = spec.canary() else { return Vec::new() };
     places(rollout, canary, settings).flat_map(|(router, at)| router.reads(&at)).collect()
 }
 
@@ -130,6 +133,23 @@ pub trait Router: Sync {
         Evidence::None
     }
 
+    /// What is to be asked of the load balancer's own interface about the weights that are accepted; nothing for most, and
+    /// where the operator does not want it.
+    /// `is_moving` says that pods may have to go.
+    fn verification(
+        &self,
+        _view: &View<'_>,
+        _want: &Want<'_>,
+        _is_moving: bool,
+    ) -> Option<alb::verify::Verification> {
+        None
+    }
+
+    /// Whether it can be asked at all: then nothing shrinks before it has said that the weights are in force.
+    fn verifies(&self, _settings: &Settings) -> bool {
+        false
+    }
+
     /// Undoes what Rollouts left on an object that they no longer name. `is_user` says whether a Rollout of that name
     /// still names the object. Called for every object of its kinds that is watched; nothing to do for most.
     fn clean_up(&self, _object: &Object, _is_user: &dyn Fn(&str) -> bool) -> Option<Change> {
@@ -144,6 +164,8 @@ pub enum Reads {
     One(Key),
     /// All of a kind in a namespace whose labels match.
     Matching(Kind, Text, Arc<Selector>),
+    /// All of a kind in a namespace, to be looked at: does not count as naming the object ([`Router::clean_up`]).
+    All(Kind, Text),
     /// All of a kind in a namespace that a Rollout of this name controls ([`View::controls`]): what it made before,
     /// under whatever name. Does not count as naming the object ([`Router::clean_up`]).
     Controlled(Kind, Text),
@@ -154,7 +176,7 @@ impl Reads {
     pub fn kind(&self) -> &Kind {
         match self {
             Reads::One(key) => &key.kind,
-            Reads::Matching(kind, ..) | Reads::Controlled(kind, _) => kind,
+            Reads::Matching(kind, ..) | Reads::All(kind, _) | Reads::Controlled(kind, _) => kind,
         }
     }
 }
@@ -227,7 +249,8 @@ impl<'a> View<'a> {
         let canary = self.at.canary;
         let plain = Names { stable: canary.stable_service.clone(), canary: canary.canary_service.clone() };
         let Some(pair) = &canary.ping_pong else { return plain };
-        if !prefer_ping_pong && !(plain.stable.is_empty() && plain.canary.is_empty()) {
+        let has_plain = !plain.stable.is_empty() || !plain.canary.is_empty();
+        if has_plain && !prefer_ping_pong {
             return plain;
         }
         match self.is_ping_stable() {

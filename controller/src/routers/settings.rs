@@ -22,6 +22,8 @@ pub struct Settings {
     pub nginx_classes: Vec<Text>,
     /// `--aws-verify-target-group`.
     pub verify_target_groups: bool,
+    /// How long after a verification that failed, or did not find what is expected, the next one begins.
+    pub verify_interval: Span,
     /// `--aws-target-group-binding-api-version`.
     pub target_group_binding_version: Text,
     /// `--alb-tag-key-resource-id`.
@@ -41,6 +43,7 @@ impl Default for Settings {
             alb_classes: vec!["alb".into()],
             nginx_classes: vec!["nginx".into()],
             verify_target_groups: false,
+            verify_interval: Span::seconds(10),
             target_group_binding_version: "elbv2.k8s.aws/v1beta1".into(),
             alb_resource_tag: "ingress.k8s.aws/resource".into(),
             propagation: Span::seconds(1),

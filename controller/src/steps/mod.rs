@@ -1,6 +1,7 @@
 //! The steps of a canary: one file each, one line to register.
 
 mod analysis;
+mod experiment;
 mod pause;
 mod set_canary_scale;
 mod set_route;
@@ -28,7 +29,8 @@ pub fn advance(step: &Step, draft: &mut Draft<'_>, canary: &Canary) -> Progress 
         StepKind::SetCanaryScale(_) => set_canary_scale::advance(draft, canary),
         StepKind::SetHeaderRoute | StepKind::SetMirrorRoute => set_route::advance(draft, canary),
         StepKind::Analysis(_) => analysis::advance(draft),
-        StepKind::Experiment | StepKind::Plugin | StepKind::Empty => {
+        StepKind::Experiment(_) => experiment::advance(draft),
+        StepKind::Plugin | StepKind::Empty => {
             Progress::Holding("a kind of step that validation refuses".to_owned())
         }
     }
@@ -49,7 +51,7 @@ pub fn text(step: &Step) -> String {
             (false, None, Some(weight)) => format!("setCanaryScale{{weight: {weight}}}"),
             (false, None, None) => "setCanaryScale".to_owned(),
         },
-        StepKind::Experiment => "experiment".to_owned(),
+        StepKind::Experiment(_) => "experiment".to_owned(),
         StepKind::Analysis(_) => "analysis".to_owned(),
         StepKind::SetHeaderRoute => {
             format!("setHeaderRoute: {}", step.raw["setHeaderRoute"]["name"].as_str().unwrap_or(""))

@@ -41,6 +41,8 @@ pub struct AwsSettings {
     pub metadata: Option<Text>,
     /// `AWS_ENDPOINT_URL`: in place of every service of AWS.
     pub endpoint: Option<Text>,
+    /// `AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2`: in place of the interface of load balancers, before the other one.
+    pub balancers: Option<Text>,
 }
 
 impl AwsSettings {
@@ -65,6 +67,7 @@ impl AwsSettings {
             container_token_file: text("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
             metadata: (!is_off).then_some(metadata),
             endpoint: text("AWS_ENDPOINT_URL"),
+            balancers: text("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2"),
         }
     }
 }
@@ -105,7 +108,9 @@ impl Aws {
 
     /// The address of a service in reality: of another partition, or what the operator put in its place.
     pub fn address(&self, url: &str) -> String {
-        if let Some(endpoint) = &self.settings.endpoint
+        let of_balancers = url.starts_with("https://elasticloadbalancing.");
+        let own = self.settings.balancers.as_ref().filter(|_| of_balancers);
+        if let Some(endpoint) = own.or(self.settings.endpoint.as_ref())
             && let Some((_, path)) = url.split_once(".amazonaws.com")
         {
             return format!("{}{path}", endpoint.trim_end_matches('/'));

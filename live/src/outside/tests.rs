@@ -336,6 +336,34 @@ fn aws(request: &str) -> (u16, String, String) {
 }
 
 #[test]
+fn load_balancers_are_asked_where_the_operator_says() {
+    on_one_thread(async {
+        let elb = |request: &str| match request.contains("Action=DescribeLoadBalancers&Version=2015-12-01") {
+            true => (200, String::new(), "<LoadBalancers/>".to_owned()),
+            false => (400, String::new(), "no such action".to_owned()),
+        };
+        let (balancers, others) = (Server::start(elb).await, Server::start(aws).await);
+        let variables = BTreeMap::from([
+            ("AWS_ACCESS_KEY_ID", "AKENV"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_REGION", "us-east-2"),
+            ("AWS_ENDPOINT_URL", &*others.address),
+            ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", &*balancers.address),
+        ]);
+        let settings = AwsSettings::read(&|name| variables.get(name).map(|value| (*value).to_owned()));
+        let carrier = with_aws("", settings);
+        let mut asked = signed(None);
+        asked.url = "https://elasticloadbalancing.{region}.amazonaws.com/".into();
+        asked.body = Some(Hidden::new("Action=DescribeLoadBalancers&Version=2015-12-01&PageSize=300"));
+        asked.signature = Some(SigV4 { service: "elasticloadbalancing".into(), ..SigV4::default() });
+        assert_eq!(carried(&carrier, asked).await, "200 <LoadBalancers/>");
+        assert!(balancers.asked()[0].contains("/us-east-2/elasticloadbalancing/aws4_request"));
+        assert_eq!(carried(&carrier, signed(None)).await, "200 data");
+        assert_eq!(others.asked().len(), 1);
+    });
+}
+
+#[test]
 fn requests_are_signed_with_the_first_credentials_there_are() {
     on_one_thread(async {
         let server = Server::start(aws).await;

@@ -61,6 +61,17 @@ pub fn bring(before: Option<&Object>, after: &mut Object) {
                 }
             }
         }
+        (Body::Experiment(new), old) => {
+            let old = old.and_then(|old| if let Body::Experiment(old) = old { Some(old) } else { None });
+            if old.is_none_or(|old| !Arc::ptr_eq(&old.spec, &new.spec)) {
+                let spec = stored(&kind, json!({"spec": new.spec.raw()}))["spec"].take();
+                match old {
+                    Some(old) if *old.spec.raw() == spec => new.spec = old.spec.clone(),
+                    _ if *new.spec.raw() == spec => {}
+                    _ => *new = new.with_spec(spec),
+                }
+            }
+        }
         (Body::AnalysisTemplate(new), old) => {
             let touched =
                 !matches!(old, Some(Body::AnalysisTemplate(old)) if Arc::ptr_eq(&old.spec, &new.spec));

@@ -73,7 +73,7 @@ fn annotation<'a>(object: &'a Object, what: &str, name: &str) -> Option<&'a str>
 }
 
 /// A field of an action: the controller of AWS takes `weight` as well as `Weight`.
-fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
+pub(super) fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
     let mut fields = value.as_object().into_iter().flatten();
     fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or(&Value::Null, |(_, value)| value)
 }

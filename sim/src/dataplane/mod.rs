@@ -13,6 +13,7 @@ pub mod ambassador;
 pub mod apisix;
 pub mod applied;
 pub mod claims;
+pub mod elb;
 pub mod flow;
 pub mod gateway;
 pub mod istio;

@@ -9,7 +9,7 @@ use tidegate_api::spec::{Spec, Strategy};
 use tidegate_api::validate::service_problems;
 use tidegate_controller::world::workload_key;
 
-use super::Refusal;
+use super::{Refusal, routers};
 
 /// The Rollout without `spec.paused`: as long as that stands there, nothing can be foretold but that nothing happens.
 pub(super) fn unpaused(rollout: &Object, notes: &mut Vec<String>) -> Object {
@@ -22,7 +22,7 @@ pub(super) fn unpaused(rollout: &Object, notes: &mut Vec<String>) -> Object {
     Object::from_value(document).unwrap_or_else(|_| rollout.clone())
 }
 
-fn namespace(object: &Object) -> &str {
+pub(super) fn namespace(object: &Object) -> &str {
     if object.meta.namespace.is_empty() { "default" } else { &object.meta.namespace }
 }
 
@@ -58,11 +58,20 @@ pub(super) fn surroundings(
         found.push(workload);
     }
     let names = match &spec.strategy {
-        Strategy::Canary(canary) => [&canary.stable_service, &canary.canary_service],
-        Strategy::BlueGreen(blue_green) => [&blue_green.active_service, &blue_green.preview_service],
+        Strategy::Canary(canary) => {
+            let pair = canary.ping_pong.iter().flat_map(|pair| [pair.ping.clone(), pair.pong.clone()]);
+            let plain = [canary.stable_service.clone(), canary.canary_service.clone()];
+            plain.into_iter().chain(pair).chain(routers::root_services(canary)).collect()
+        }
+        Strategy::BlueGreen(blue_green) => {
+            vec![blue_green.active_service.clone(), blue_green.preview_service.clone()]
+        }
         Strategy::Unclear => return Ok(found),
     };
-    for name in names.into_iter().filter(|name| !name.is_empty()) {
+    if let Strategy::Canary(canary) = &spec.strategy {
+        found.extend(routers::objects(rollout, canary, others, notes)?);
+    }
+    for name in names.iter().filter(|name| !name.is_empty()) {
         let is_there = |object: &Object| object.kind == Kind::Service && object.meta.name == *name;
         if found.iter().any(is_there) {
             continue;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_api::object::{Key, Kind};
 use tidegate_api::time::{Span, Time};
+use tidegate_controller::names::BOUNDED_SURGE;
 use tidegate_controller::rollout::services::selected_hash;
 use tidegate_controller::rollout::set::Set;
 
@@ -53,6 +54,9 @@ impl DelaysAreKept {
             let gone: Vec<(Key, String)> =
                 self.led.iter().filter(|led| led.0 == key && !now.contains(led)).cloned().collect();
             let status = rollout.rollout().map(|body| &body.status);
+            let is_bounded =
+                rollout.meta.annotations.get(BOUNDED_SURGE).is_some_and(|value| &**value == "true");
+            let shrinks_with_weight = canary.dynamic_stable_scale || is_bounded;
             for led in gone {
                 self.led.remove(&led);
                 let is_aborted =
@@ -60,8 +64,10 @@ impl DelaysAreKept {
                 let delay = match is_aborted {
                     // Without a delay its pods stay.
                     true if canary.abort_scale_down_delay_seconds == Some(0) => Some(i64::from(i32::MAX)),
+                    // Its pods go with its traffic unless somebody asks for more.
+                    true if shrinks_with_weight => canary.abort_scale_down_delay_seconds,
                     true => Some(canary.abort_scale_down_delay_seconds.unwrap_or(DEFAULT_DELAY)),
-                    false if canary.dynamic_stable_scale => canary.scale_down_delay_seconds,
+                    false if shrinks_with_weight => canary.scale_down_delay_seconds,
                     false => Some(canary.scale_down_delay_seconds.unwrap_or(DEFAULT_DELAY)),
                 };
                 if let Some(delay) = delay.filter(|_| canary.scale_down_delay_revision_limit.is_none()) {

@@ -15,6 +15,7 @@ mod clear_ownership;
 mod comes_to_an_end;
 mod commands_work;
 mod delays_are_kept;
+mod evidence_before_destruction;
 mod foreign_data_is_kept;
 mod history_is_bounded;
 mod intent_is_kept;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(no_destruction::NoDestruction),
         Box::new(capacity_before_traffic::CapacityBeforeTraffic),
         Box::new(traffic_before_scale_down::TrafficBeforeScaleDown),
+        Box::new(evidence_before_destruction::EvidenceBeforeDestruction),
         Box::<delays_are_kept::DelaysAreKept>::default(),
         Box::new(no_early_exposure::NoEarlyExposure),
         Box::new(budgets::Budgets),

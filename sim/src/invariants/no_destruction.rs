@@ -33,12 +33,22 @@ impl Invariant for NoDestruction {
         if truth.n() == 0 || known.of(*call).any(|view| view.n() == 0) || (size.is_some() && !serves) {
             return Ok(());
         }
-        if canary(&truth.rollout).is_some() {
+        if let Some(canary) = canary(&truth.rollout) {
             let claims = most(world, &truth.rollout, None);
             if claims.any(set.hash()) {
                 let share = percent(claims.share(set.hash()));
                 let message = format!("{} goes while routes lead {share} to it", set.name());
                 return Err(Violation::new(self.name(), world, message));
+            }
+            // A Service through which nobody comes may be without pods: that of a stable side that is scaled with its
+            // weight, and that of a canary of which a step asks for none.
+            let plays_its_part = truth.rollout.rollout().is_some_and(|body| {
+                let is_stable = body.status.stable_hash() == set.hash();
+                let is_current = body.status.current() == set.hash() && !body.status.is_aborted();
+                (is_stable && canary.dynamic_stable_scale) || (is_current && !is_stable)
+            });
+            if plays_its_part {
+                return Ok(());
             }
         }
         for name in service_names(&truth.rollout) {

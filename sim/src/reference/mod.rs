@@ -11,7 +11,6 @@
 mod allowed;
 mod driver;
 mod names;
-mod needs;
 mod play;
 mod read;
 mod record;
@@ -26,7 +25,6 @@ mod writes;
 pub use allowed::{AllowError, Departure, Pattern, allowances};
 pub use driver::play;
 pub use names::{Names, Place};
-pub use needs::needs;
 pub use play::Play;
 pub use record::Record;
 pub use recording::{Difference, Recording, RecordingError, differences, is_about_events};

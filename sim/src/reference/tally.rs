@@ -6,7 +6,6 @@ use std::fmt;
 use serde_json::Value;
 
 use super::allowed::{Departure, Pattern};
-use super::needs::NEEDS;
 use super::recording::{Difference, Recording, counts_spec_writes, differences};
 
 /// What became of one story.
@@ -25,8 +24,6 @@ pub enum Outcome {
     },
     /// It could not be played or compared: it counts, as different.
     Broken(String),
-    /// It needs what is not built yet.
-    Skipped(Vec<&'static str>),
 }
 
 /// All stories and what became of them. Its `Display` is the report.
@@ -65,14 +62,9 @@ impl Tally {
         self.stories.push((name.to_owned(), area.to_owned(), Outcome::Broken(why.into())));
     }
 
-    /// Notes a story that needs what is not built yet.
-    pub fn skip(&mut self, name: &str, area: &str, needs: Vec<&'static str>) {
-        self.stories.push((name.to_owned(), area.to_owned(), Outcome::Skipped(needs)));
-    }
-
     /// Stories that were to be compared.
     pub fn played(&self) -> usize {
-        self.stories.iter().filter(|(_, _, outcome)| !matches!(outcome, Outcome::Skipped(_))).count()
+        self.stories.len()
     }
 
     /// Stories equal on all stable state tracks.
@@ -90,20 +82,6 @@ impl Tally {
         let touched =
             |outcome: &Outcome| matches!(outcome, Outcome::Compared { wanted, .. } if !wanted.is_empty());
         self.stories.iter().filter(|(_, _, outcome)| touched(outcome)).count()
-    }
-
-    fn needs(&self) -> String {
-        let needed = |need: &&str| {
-            let needs =
-                |outcome: &Outcome| matches!(outcome, Outcome::Skipped(needs) if needs.contains(need));
-            self.stories.iter().any(|(_, _, outcome)| needs(outcome))
-        };
-        let needs: Vec<&str> = NEEDS.into_iter().filter(needed).collect();
-        match needs.split_last() {
-            None => "nothing".to_owned(),
-            Some((last, [])) => (*last).to_owned(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-        }
     }
 }
 
@@ -125,9 +103,7 @@ impl fmt::Display for Tally {
             write_story(f, name, outcome, self.quiet)?;
         }
         let mut areas: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        for (_, area, outcome) in
-            self.stories.iter().filter(|(_, _, outcome)| !matches!(outcome, Outcome::Skipped(_)))
-        {
+        for (_, area, outcome) in &self.stories {
             let (equal, played) = areas.entry(area).or_default();
             *equal += usize::from(outcome.is_equal_state());
             *played += 1;
@@ -138,20 +114,18 @@ impl fmt::Display for Tally {
         if self.departing() > 0 {
             writeln!(f, "{} of {} stories touched by wanted departures", self.departing(), self.played())?;
         }
-        let (played, skipped) = (self.played(), self.stories.len() - self.played());
+        let played = self.played();
         write!(
             f,
-            "{} of {played} stories equal on all stable state tracks, {} of {played} on events and messages too ({skipped} skipped: need {})",
+            "{} of {played} stories equal on all stable state tracks, {} of {played} on events and messages too",
             self.equal_state(),
             self.equal(),
-            self.needs(),
         )
     }
 }
 
 fn write_story(f: &mut fmt::Formatter<'_>, name: &str, outcome: &Outcome, quiet: bool) -> fmt::Result {
     let (stable, missed, differences, wanted) = match outcome {
-        Outcome::Skipped(needs) => return writeln!(f, "skip {name}: needs {}", needs.join(", ")),
         Outcome::Broken(why) => return writeln!(f, "FAIL {name}: {why}"),
         Outcome::Compared { stable, missed, differences, wanted } => (stable, missed, differences, wanted),
     };
@@ -228,7 +202,6 @@ mod tests {
         play("other", got(&["-"], &["A", "B"], 1));
         play("departing", got(&["-"], &["A", "B"], 1));
         tally.broken("lost", "rolling", "no recording");
-        tally.skip("routed", "traffic", vec!["an experiment"]);
         assert_eq!(
             tally.to_string(),
             "\
@@ -247,11 +220,10 @@ FAIL other: 1 of 2 stable tracks equal
         got      -
 pass departing: 2 of 2 stable tracks equal, 1 wanted departures
 FAIL lost: no recording
-skip routed: needs an experiment
 
 canary 3/4; rolling 0/1
 1 of 5 stories touched by wanted departures
-3 of 5 stories equal on all stable state tracks, 2 of 5 on events and messages too (1 skipped: need an experiment)"
+3 of 5 stories equal on all stable state tracks, 2 of 5 on events and messages too"
         );
     }
 }

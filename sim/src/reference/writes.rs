@@ -54,11 +54,10 @@ impl Play {
                 Ok(vec![Action::Merge { key, patch, part: Part::Main }])
             }
             Step::DeleteSet { revision } => Ok(vec![Action::Delete(self.set(revision)?)]),
-            Step::Terminate { kind, part } => {
-                let name = self.newest(kind, part).ok_or_else(|| format!("no {kind} {part}"))?;
-                Ok(self.aimed(kind, name, commands::terminate()))
+            Step::RetryExperiment(part) => {
+                self.aimed_at_newest("Experiment", part, commands::retry_experiment())
             }
-            Step::RetryExperiment(_) => Err("needs experiments".to_owned()),
+            Step::Terminate { kind, part } => self.aimed_at_newest(kind, part, commands::terminate()),
             Step::Create(_) | Step::Readiness { .. } | Step::Web(_) | Step::Sleep(_) | Step::Wait(_) => {
                 Ok(Vec::new())
             }
@@ -109,6 +108,12 @@ impl Play {
             Action::Merge { key: self.key(kind, name), patch, part }
         };
         patches.into_iter().map(aim).collect()
+    }
+
+    /// The patches, aimed at the newest object whose normalised name contains the part.
+    fn aimed_at_newest(&self, kind: &str, part: &str, patches: Vec<Patch>) -> Result<Vec<Action>, String> {
+        let name = self.newest(kind, part).ok_or_else(|| format!("refused 404 no {kind} {part}"))?;
+        Ok(self.aimed(kind, name, patches))
     }
 
     fn undo(&self, world: &World, rollout: &Object, to: Option<i64>) -> Result<Vec<Action>, String> {

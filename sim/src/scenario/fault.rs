@@ -17,6 +17,7 @@ use super::metrics;
 use super::read_condition::kind;
 use super::write::{duration, range};
 use crate::dataplane;
+use crate::dataplane::elb::{REFUSALS, Refusal};
 use crate::metrics::{Outage, Trouble};
 use crate::world::{Millis, NextWrite, Strike, World};
 
@@ -58,6 +59,8 @@ pub enum Fault {
         /// How long.
         span: Span,
     },
+    /// The interface of AWS's load balancers does not answer as it should.
+    Elb(Refusal, Span),
     /// Somebody puts an object back as it is now whenever the controller has changed it.
     PutBack {
         /// Which one.
@@ -138,6 +141,7 @@ impl Fault {
                     Outage { provider: provider.clone(), trouble: trouble.clone(), until: now.plus(*span) };
                 world.config_mut().metrics.outages.insert(0, outage);
             }
+            Fault::Elb(how, span) => world.refuse_at_elb(*how, now.plus(*span)),
             Fault::PutBack { target, times, after } => {
                 let key = target.all(world).next().map(|object| object.key());
                 if let Some(key) = key {
@@ -160,6 +164,7 @@ impl Fault {
             Fault::RouterOutage(..) => "router_outage",
             Fault::ProxyStall(..) => "proxy_stall",
             Fault::Metric { trouble, .. } => metrics::trouble(trouble).0,
+            Fault::Elb(..) => "elb",
             Fault::PutBack { .. } => "put_back",
         }
     }
@@ -216,6 +221,9 @@ impl Fault {
                     fields[name] = value;
                 }
             }
+            Fault::Elb(how, span) => {
+                fields = json!({"says": refusal_name(*how), "for": duration(*span)});
+            }
             Fault::PutBack { target, times, after } => {
                 fields = json!({"kind": target.kind.name(), "name": target.name, "times": times,
                     "after": range(*after)});
@@ -243,6 +251,7 @@ impl Fault {
             "watch_break" => watch(field).map(|(kind, span)| Fault::WatchBreak(kind, span)),
             "router_outage" => router(field).map(|(router, span)| Fault::RouterOutage(router, span)),
             "proxy_stall" => router(field).map(|(router, span)| Fault::ProxyStall(router, span)),
+            "elb" => elb(field),
             "put_back" => put_back(field),
             "metric_outage" | "metric_slow" | "metric_says" => metric(name, field),
             unknown => {
@@ -317,6 +326,22 @@ fn metric(name: &str, at: &Cursor<'_>) -> Read<Fault> {
     Ok(Fault::Metric { provider, trouble, span: at.need("for")?.span()? })
 }
 
+fn elb(at: &Cursor<'_>) -> Read<Fault> {
+    at.fields(&known("elb"))?;
+    let says = at.need("says")?;
+    match REFUSALS.iter().find(|(name, _)| Some(*name) == says.value.as_str()) {
+        Some((_, how)) => Ok(Fault::Elb(*how, at.need("for")?.span()?)),
+        None => {
+            let names: Vec<&str> = REFUSALS.iter().map(|(name, _)| *name).collect();
+            says.wrong(format!("this must be one of {}", names.join(", ")))
+        }
+    }
+}
+
+fn refusal_name(how: Refusal) -> &'static str {
+    REFUSALS.iter().find(|(_, known)| *known == how).map_or("", |(name, _)| name)
+}
+
 fn put_back(at: &Cursor<'_>) -> Read<Fault> {
     at.fields(&known("put_back"))?;
     let target = Target {
@@ -365,6 +390,9 @@ impl fmt::Display for Fault {
             Fault::Metric { provider, span, .. } => {
                 let of = provider.as_ref().map_or(String::new(), |provider| format!(" of {provider}"));
                 write!(out, "{name}{of} for {}", duration(*span))
+            }
+            Fault::Elb(how, span) => {
+                write!(out, "{name} says {} for {}", refusal_name(*how), duration(*span))
             }
             Fault::PutBack { target, times, .. } => write!(out, "{name} {target} {times} times"),
         }

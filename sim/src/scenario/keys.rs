@@ -119,6 +119,7 @@ pub const TABLE: &[Section] = &[
             "propagation", "range", "From the moment at which a route is accepted until a proxy serves by it; 50ms..400ms when absent. Under the name of a router (`istio`, `nginx`, `alb`, `smi`, `ambassador`, `traefik`, `apisix`, `gateway`) for that one.";
             "proxies", "number", "How many proxies of each kind there are, each with as many users and a lag of its own; 1 when absent.";
             "endpoints", "range", "How long proxies send requests by endpoints that have changed; 10ms..100ms when absent.";
+            "elb", "true or false", "Whether load balancers of AWS can be asked what they do, and the controller asks them (`--aws-verify-target-group`); false when absent.";
             "unserved", "list of kinds", "What the API server does not serve, as if nobody had installed it.";
         },
     },
@@ -264,6 +265,7 @@ pub const TABLE: &[Section] = &[
             "metric_outage", "`{provider, for}`", "Nobody answers questions to this metric provider, or to any, for a while.";
             "metric_slow", "`{provider, by, for}`", "Its answers take so much longer.";
             "metric_says", "`{provider, value, for}`", "It answers this in place of what it should: `NaN`, `[]`, `{status: 503}`, a lie.";
+            "elb", "`{says, for}`", "The interface of AWS's load balancers does not answer as it should.";
             "put_back", "`{kind, name, times, after}`", "Somebody puts an object back as it is now whenever the controller has changed it, as GitOps does.";
         },
     },
@@ -393,6 +395,14 @@ pub const TABLE: &[Section] = &[
         title: "`router_outage` and `proxy_stall`",
         keys: keys! {
             "router", "`istio`, `nginx`, `alb`, `smi`, `ambassador`, `traefik`, `apisix` or `gateway`", "The router.";
+            "for", "duration", "How long.";
+        },
+    },
+    Section {
+        name: "elb",
+        title: "`elb`",
+        keys: keys! {
+            "says", "`throttled`, `error`, `nothing` or `unregistered`", "What it says instead: that it is asked too often; an error; nothing at all; that no target group knows any pod.";
             "for", "duration", "How long.";
         },
     },

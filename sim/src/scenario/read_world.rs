@@ -159,6 +159,7 @@ fn read_routers(at: &Cursor<'_>) -> Read<RouterModel> {
                     _ => return field.wrong("this must be a number from 1 to 100"),
                 }
             }
+            "elb" => routers.elb = field.flag()?,
             "unserved" => {
                 for kind in field.items()? {
                     routers.unserved.insert(kind.owned()?, None);

@@ -31,7 +31,7 @@ world:
   quality: {"web:v2": {errors: 0.5%, latency: 300ms, capacity: 50}}
   metrics: [{provider: prometheus, match: errors, values: [0.5, [], NaN, {rate: 1}, {status: 500, body: down}]}]
   scrape: 5s
-  routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, unserved: [HTTPRoute]}
+  routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, elb: true, unserved: [HTTPRoute]}
 when:
 - {at: 0s, set_image: {rollout: web, container: web, image: "web:v2"}}
 - once: {rollout: web, phase: Paused, step: 1, weight: "> 20", message: Canary, replicas: {2: "<= 3"}, healthy_pods: 5}
@@ -75,6 +75,7 @@ when:
 - fault: {metric_says: {value: NaN, for: 5s}}
 - once: {analysis_run: web-2-1, phase: Running}
   note: asking
+- fault: {elb: {says: throttled, for: 1s}}
 - fault: {put_back: {kind: VirtualService, name: web, times: 2, after: 1s..2s}}
 - traffic: 500
 - quality: {"web:v2": {errors: 100%}}
@@ -99,7 +100,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 43);
+    assert_eq!(script.when.len(), 44);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);

@@ -96,6 +96,7 @@ fn routers(model: &RouterModel) -> Value {
     fields.set_some("propagation", (model.propagation != base.propagation).then(|| range(model.propagation)));
     fields.set_some("endpoints", (model.endpoints != base.endpoints).then(|| range(model.endpoints)));
     fields.set_some("proxies", (model.proxies != base.proxies).then(|| json!(model.proxies)));
+    fields.set_some("elb", model.elb.then_some(json!(true)));
     let unserved: Vec<&String> = model.unserved.keys().collect();
     fields.set_some("unserved", (!unserved.is_empty()).then(|| json!(unserved)));
     for (router, lag) in &model.propagation_of {

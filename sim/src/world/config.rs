@@ -83,6 +83,8 @@ pub struct RouterModel {
     pub proxies: usize,
     /// How long endpoints lag behind pods and Services.
     pub endpoints: Millis,
+    /// Whether load balancers of AWS can be asked, and the controller asks them.
+    pub elb: bool,
     /// Kinds that the API server does not serve, by name, and from when on it does.
     pub unserved: BTreeMap<String, Option<Time>>,
 }
@@ -94,6 +96,7 @@ impl Default for RouterModel {
             propagation_of: BTreeMap::new(),
             proxies: 1,
             endpoints: (10, 100),
+            elb: false,
             unserved: BTreeMap::new(),
         }
     }

@@ -217,6 +217,16 @@ pub(super) fn digest(object: &Object) -> u64 {
                 state = mix(state, number(result.count.unwrap_or(0)));
             }
         }
+        Body::Experiment(body) => {
+            state = mix(mix(state, 8), text(body.status.phase()));
+            for template in body.status.templates.iter().flatten() {
+                state = mix(state, text(template.status()));
+                state = mix(state, number(template.available()));
+            }
+            for run in body.status.runs.iter().flatten() {
+                state = mix(state, text(run.phase()));
+            }
+        }
         Body::AnalysisTemplate(_) | Body::Other(_) => state = mix(mix(state, 6), text(object.kind.name())),
     }
     state

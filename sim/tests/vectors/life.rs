@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::Span;
 use tidegate_controller::commands::{self, Patch};
-use tidegate_controller::names::{HASH_LABEL, REVISION};
+use tidegate_controller::names::{HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE};
 use tidegate_sim::cluster::store::Part;
 use tidegate_sim::invariants::Watchdog;
-use tidegate_sim::world::{Action, PodModel, Rest, World, WorldConfig};
+use tidegate_sim::world::{Action, NextWrite, PodModel, Rest, Strike, World, WorldConfig};
 
 /// A world with one Rollout `web`, the Services `active` and `preview`, and everything that must always hold watched.
 /// Pods of the image `web:bad` are never ready, those of `web:slow` need ten seconds.
@@ -26,6 +26,15 @@ impl Life {
 
     /// The first version is deployed and at rest, well or not.
     pub fn begin_with(image: &str, replicas: i64, spec: Value) -> Life {
+        Life::begin_of(image, &[], replicas, spec)
+    }
+
+    /// The first version is deployed and healthy among these objects.
+    pub fn begin_among(objects: &[Value], replicas: i64, spec: Value) -> Life {
+        Life::begin_of("web:1", objects, replicas, spec)
+    }
+
+    fn begin_of(image: &str, objects: &[Value], replicas: i64, spec: Value) -> Life {
         let mut config = WorldConfig::default();
         config.pods.default = PodModel { startup: (1_000, 1_000), ..PodModel::default() };
         config.pods.by_image = vec![
@@ -38,6 +47,7 @@ impl Life {
                 "metadata": {"name": name, "namespace": "shop"},
                 "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}));
         }
+        objects.iter().for_each(|object| life.create(object.clone()));
         let mut rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
             "metadata": {"name": "web", "namespace": "shop"},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template(image)}});
@@ -185,6 +195,38 @@ impl Life {
         let text = revision.to_string();
         let sets = self.world.store().of_kind(&Kind::ReplicaSet);
         sets.map(|set| &**set).find(|set| set.meta.annotations.get(REVISION).is_some_and(|r| **r == *text))
+    }
+
+    /// The hash of a revision.
+    pub fn hash(&self, revision: i64) -> String {
+        self.set(revision)
+            .expect("its ReplicaSet")
+            .meta
+            .labels
+            .get(HASH_LABEL)
+            .map_or(String::new(), |hash| hash.to_string())
+    }
+
+    /// Whether a revision waits for a deadline.
+    pub fn has_deadline(&self, revision: i64) -> bool {
+        self.set(revision).is_some_and(|set| set.meta.annotations.get(SCALE_DOWN_DEADLINE).is_some())
+    }
+
+    /// The canary's weight, as the status records it.
+    pub fn weight(&self) -> i64 {
+        self.status("canary")["weights"]["canary"]["weight"].as_i64().unwrap_or(0)
+    }
+
+    /// Another object.
+    pub fn object(&self, key: &Key) -> Value {
+        self.world.get(key).map_or(Value::Null, |object| object.to_value())
+    }
+
+    /// The next write to an object of this kind is carried out, but the controller does not hear of it.
+    pub fn lose_reply(&mut self, kind: Kind) -> &mut Life {
+        let strike = NextWrite { kind: Some(kind), ..NextWrite::after(0, Strike::LostReply) };
+        self.world.config_mut().interventions.on_next.push(strike);
+        self
     }
 
     /// Pods that users see counted: desired, current, updated, ready, available.

@@ -16,6 +16,9 @@ mod moment;
 mod pauses;
 mod progress;
 mod restart;
+mod routed;
+mod split;
+mod traffic;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -45,6 +48,8 @@ pub fn all() -> impl Iterator<Item = &'static Vector> {
         restart::VECTORS,
         housekeeping::VECTORS,
         commands::VECTORS,
+        routed::VECTORS,
+        traffic::VECTORS,
     ];
     lists.into_iter().flatten()
 }

@@ -1,5 +1,6 @@
 //! A namespace with a route, two Services, pods that serve, and a proxy before it all.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,16 +122,18 @@ impl Ground {
         self.apply(&self.route.weighted(&self.namespace, self.proxy.address().port(), canary)).await
     }
 
-    /// Users come, as soon as the first request is answered.
+    /// Users come, as soon as the proxy knows all pods that are wanted: those that it knew first could not bear them.
     pub async fn stream(&self) -> Result<Stream, String> {
         let (address, since) = (self.proxy.address(), Instant::now());
+        let mut known = BTreeSet::new();
         loop {
             let answer = get(address, HOST, "/").await;
-            if answer.as_ref().is_ok_and(|(status, _)| *status == 200) {
+            known.extend(answer.as_ref().ok().and_then(|reply| reply.pod.clone()));
+            if known.len() as i64 >= self.pods.count {
                 return Ok(Stream::start(address, HOST, RATE));
             }
             if since.elapsed() > PATIENCE {
-                return Err(format!("the route does not serve: {answer:?}\n{}", self.proxy.log()));
+                return Err(format!("the route serves {known:?} only: {answer:?}\n{}", self.proxy.log()));
             }
             sleep(POLL).await;
         }
@@ -138,7 +141,7 @@ impl Ground {
 
     /// One request past the proxy, straight to a pod: its status, or why there is none.
     pub async fn ask(&self, pod: std::net::Ipv4Addr) -> Result<u16, String> {
-        get((pod, PORT).into(), HOST, "/").await.map(|(status, _)| status)
+        get((pod, PORT).into(), HOST, "/").await.map(|reply| reply.status)
     }
 
     /// Looks at an object until it is as it should be.

@@ -80,7 +80,7 @@ impl Proxy {
 
     async fn until_up(&mut self, ping: SocketAddr) -> Result<(), TestbedError> {
         let since = Instant::now();
-        while get(ping, "ping", "/ping").await.map(|(status, _)| status) != Ok(200) {
+        while get(ping, "ping", "/ping").await.map(|reply| reply.status) != Ok(200) {
             if self.guard.ended().is_some() || since.elapsed() > PATIENCE {
                 return Err(TestbedError::Start(format!("the proxy; its log ends with:\n{}", self.log())));
             }

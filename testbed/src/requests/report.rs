@@ -31,6 +31,9 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// Answers take some milliseconds, and a tenth of a second when much is going on.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
 /// The percent of requests that each version should get. Versions that are not named should get none.
 pub type Shares = BTreeMap<String, f64>;
 
@@ -75,6 +78,13 @@ impl Report {
         let versions = expected.keys().chain(got.keys());
         let share = |of: &Shares, version: &String| of.get(version).copied().unwrap_or(0.0);
         versions.map(|version| (share(expected, version) - share(&got, version)).abs()).fold(0.0, f64::max)
+    }
+
+    /// Whether this machine stood still meanwhile: pods answer at once, so a good answer that took long says nothing of
+    /// the release but that nobody had a core to work on it, the proxy included.
+    pub fn stood_still(&self) -> bool {
+        let served = self.answers.iter().filter(|answer| matches!(answer.outcome, Outcome::Served(_)));
+        served.map(|answer| answer.took).max().is_some_and(|longest| longest > STANDSTILL)
     }
 
     /// How long the slowest took.
@@ -137,6 +147,15 @@ mod tests {
         assert_eq!((report.total(), report.failed()), (6, 1));
         assert_eq!(report.failures(), BTreeMap::from([((1, "503 overload"), 1)]));
         assert!(report.to_string().contains("1 s  a 25.0 %  b 50.0 %  FAILED 1: 503 overload"), "{report}");
+    }
+
+    #[test]
+    fn only_a_good_answer_tells_that_the_machine_stood_still() {
+        let mut report = report();
+        report.answers[5].took = 2 * STANDSTILL;
+        assert!(!report.stood_still());
+        report.answers[0].took = 2 * STANDSTILL;
+        assert!(report.stood_still());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::report::{Answer, Outcome, Report};
+use crate::stand_in::FROM;
 
 /// A user does not wait longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -91,15 +92,15 @@ impl Users {
     async fn ask(&self, begin: Instant) -> Answer {
         let at = Instant::now();
         let outcome = match timeout(PATIENCE, self.exchange()).await {
-            Ok(Ok((200, body))) => Outcome::Served(body),
-            Ok(Ok((status, body))) => Outcome::Failed(format!("{status} {}", body.trim())),
+            Ok(Ok(Reply { status: 200, body, .. })) => Outcome::Served(body),
+            Ok(Ok(Reply { status, body, .. })) => Outcome::Failed(format!("{status} {}", body.trim())),
             Ok(Err(error)) => Outcome::Failed(error),
             Err(_) => Outcome::Failed(format!("no answer within {PATIENCE:?}")),
         };
         Answer { at: at - begin, took: at.elapsed(), outcome }
     }
 
-    async fn exchange(&self) -> Result<(u16, String), String> {
+    async fn exchange(&self) -> Result<Reply, String> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut sender = match kept.filter(|kept| kept.is_ready()) {
             Some(sender) => sender,
@@ -113,8 +114,17 @@ impl Users {
     }
 }
 
-/// Asks once, on a connection of its own: the status and the body.
-pub(super) async fn get(address: SocketAddr, host: &str, path: &str) -> Result<(u16, String), String> {
+/// What came back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    /// The address of the pod, if it was one that answered.
+    pub(super) pod: Option<String>,
+    body: String,
+}
+
+/// Asks once, on a connection of its own.
+pub(super) async fn get(address: SocketAddr, host: &str, path: &str) -> Result<Reply, String> {
     let ask = async { exchange(&mut connect(address).await?, host, path).await };
     timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
 }
@@ -128,10 +138,11 @@ async fn connect(address: SocketAddr) -> Result<Sender, String> {
     Ok(sender)
 }
 
-async fn exchange(sender: &mut Sender, host: &str, path: &str) -> Result<(u16, String), String> {
+async fn exchange(sender: &mut Sender, host: &str, path: &str) -> Result<Reply, String> {
     let request = Request::get(path).header("host", host).body(Empty::new()).expect("names are well-formed");
     let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = answer.status().as_u16();
+    let pod = answer.headers().get(FROM).and_then(|pod| pod.to_str().ok()).map(str::to_owned);
     let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok(Reply { status, pod, body: String::from_utf8_lossy(&body).into_owned() })
 }

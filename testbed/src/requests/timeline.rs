@@ -1,4 +1,6 @@
-//! Which version should have had which share of the requests, by what a Rollout said of itself.
+//! Which version should have had which share of the requests: the weight that the Rollout says, for the versions that its
+//! Services lead to. Which version the Rollout means by its canary is not the same: while a superseded one still serves,
+//! the weight is that one's.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,34 +15,36 @@ use tokio::task::JoinHandle;
 
 use super::{Ground, Shares, Stream};
 
-/// What the Rollouts of a ground said, from when it is followed until this is dropped.
+/// What was said in a ground, from when it is followed until this is dropped.
 #[derive(Debug)]
 pub struct Timeline {
     marks: Arc<Mutex<Vec<(Duration, Split)>>>,
     task: JoinHandle<()>,
 }
 
-/// Who gets what.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Who gets what: pod hashes, and the weight of the first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Split {
-    canary: (String, i64),
-    stable: (String, i64),
+    canary: Option<String>,
+    stable: Option<String>,
+    weight: Option<i64>,
 }
 
 impl Timeline {
-    /// Follows the Rollout of a ground in the time of a stream.
+    /// Follows the Rollout and the Services of a ground in the time of a stream.
     pub fn follow(ground: &Ground, stream: &Stream) -> Timeline {
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
-        let rollouts: Api<DynamicObject> =
-            Api::namespaced_with(ground.client.clone(), &ground.namespace, &kind);
+        let changes = futures::stream::select(
+            changes(ground, GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout")),
+            changes(ground, GroupVersionKind::gvk("", "v1", "Service")),
+        );
         let marks = Arc::new(Mutex::new(Vec::new()));
         let (known, clock) = (marks.clone(), stream.clock());
         let task = tokio::spawn(async move {
-            let mut seen = watcher(rollouts, Config::default()).default_backoff().applied_objects().boxed();
-            while let Some(rollout) = seen.next().await {
-                if let Some(split) = rollout.ok().and_then(|rollout| Split::of(&rollout.data)) {
-                    known.lock().unwrap_or_else(PoisonError::into_inner).push((clock(), split));
-                }
+            let mut split = Split::default();
+            let mut changes = changes.boxed();
+            while let Some(object) = changes.next().await {
+                split.learn(object.metadata.name.as_deref().unwrap_or_default(), &object.data);
+                known.lock().unwrap_or_else(PoisonError::into_inner).push((clock(), split.clone()));
             }
         });
         Timeline { marks, task }
@@ -51,15 +55,11 @@ impl Timeline {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut shares: Vec<(Shares, Duration, Duration)> = Vec::new();
         for (at, split) in marks.iter() {
-            let mut now = Shares::new();
-            for (hash, weight) in [&split.canary, &split.stable] {
-                *now.entry(image(hash)).or_default() += *weight as f64;
-            }
-            now.retain(|_, share| *share > 0.0);
+            let Some(now) = split.shares(&image) else { continue };
             match shares.last_mut() {
                 Some((last, ..)) if *last == now => {}
-                _ => {
-                    if let Some((.., until)) = shares.last_mut() {
+                last => {
+                    if let Some((.., until)) = last {
                         *until = *at;
                     }
                     shares.push((now, *at, end));
@@ -76,12 +76,60 @@ impl Drop for Timeline {
     }
 }
 
+fn changes(
+    ground: &Ground,
+    kind: GroupVersionKind,
+) -> impl futures::Stream<Item = DynamicObject> + Send + use<> {
+    let kind = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(ground.client.clone(), &ground.namespace, &kind);
+    watcher(api, Config::default())
+        .default_backoff()
+        .applied_objects()
+        .filter_map(|object| std::future::ready(object.ok()))
+}
+
 impl Split {
-    fn of(rollout: &Value) -> Option<Split> {
-        let side = |side: &str| {
-            let side = rollout.pointer(&format!("/status/canary/weights/{side}"))?;
-            Some((side["podTemplateHash"].as_str()?.to_owned(), side["weight"].as_i64()?))
+    fn learn(&mut self, name: &str, object: &Value) {
+        let hash = || {
+            object
+                .pointer("/spec/selector/rollouts-pod-template-hash")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
         };
-        Some(Split { canary: side("canary")?, stable: side("stable")? })
+        match name {
+            "web-canary" => self.canary = hash(),
+            "web-stable" => self.stable = hash(),
+            _ => self.weight = object.pointer("/status/canary/weights/canary/weight").and_then(Value::as_i64),
+        }
+    }
+
+    fn shares(&self, image: impl Fn(&str) -> String) -> Option<Shares> {
+        let (weight, mut shares) = (self.weight?, Shares::new());
+        for (hash, weight) in [(&self.canary, weight), (&self.stable, 100 - weight)] {
+            if weight > 0 {
+                *shares.entry(image(hash.as_deref()?)).or_default() += weight as f64;
+            }
+        }
+        Some(shares)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_weight_is_that_of_the_version_behind_the_service() {
+        let mut split = Split::default();
+        let service = |hash: &str| json!({"spec": {"selector": {"rollouts-pod-template-hash": hash}}});
+        split.learn("web-canary", &service("old"));
+        split.learn("web-stable", &service("stable"));
+        assert_eq!(split.shares(str::to_owned), None);
+        let weights = json!({"canary": {"weight": 40, "podTemplateHash": "new"}});
+        split.learn("web", &json!({"status": {"canary": {"weights": weights}}}));
+        let expected = Shares::from([("old".to_owned(), 40.0), ("stable".to_owned(), 60.0)]);
+        assert_eq!(split.shares(str::to_owned), Some(expected));
     }
 }

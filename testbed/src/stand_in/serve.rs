@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::server::conn::http1;
@@ -24,6 +24,9 @@ pub struct Serving {
     pub capacity: f64,
 }
 
+/// In which header an answer says from which address it comes.
+pub(crate) const FROM: HeaderName = HeaderName::from_static("x-pod");
+
 /// A pod that serves. Dropped, it is gone at once; see [`Server::end`].
 #[derive(Debug)]
 pub(super) struct Server {
@@ -39,6 +42,7 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (end, ended) = watch::channel(false);
         let pod = Arc::new(Pod {
+            address: HeaderValue::from_str(&address.to_string()).expect("an address is plain text"),
             image: image.to_owned(),
             allowance: Mutex::new(Allowance::new(serving.capacity)),
         });
@@ -63,6 +67,7 @@ impl Drop for Server {
 }
 
 struct Pod {
+    address: HeaderValue,
     image: String,
     allowance: Mutex<Allowance>,
 }
@@ -98,6 +103,7 @@ impl Pod {
     fn answer(&self) -> Response<Full<Bytes>> {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
         let mut response = Response::new(Full::new(Bytes::from(self.image.clone())));
+        response.headers_mut().insert(FROM, self.address.clone());
         if !allowance.take(Instant::now()) {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             *response.body_mut() = Full::new(Bytes::from(format!("overload of {}", self.image)));

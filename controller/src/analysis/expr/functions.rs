@@ -427,7 +427,8 @@ fn of_texts(name: &str, args: &[Value]) -> Called {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn base64_of(bytes: &[u8]) -> String {
+/// Bytes in base64.
+pub fn base64_of(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));

@@ -14,7 +14,7 @@ mod token;
 mod value;
 
 pub use check::Type;
-pub use functions::bytes_of_base64;
+pub use functions::{base64_of, bytes_of_base64};
 pub use parse::Expr;
 pub use value::Value;
 

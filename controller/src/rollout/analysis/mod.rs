@@ -81,6 +81,15 @@ fn phase(run: &Object) -> &str {
     run.analysis_run().map_or("", |body| body.status.phase())
 }
 
+/// What a run says about the question. One that a person ended has not been answered, whatever phase it ends in.
+// ARGO: in the reference a cancelled gate is a passed one (S20, #4604).
+fn verdict(run: &Object) -> &str {
+    match phase(run) {
+        "Successful" if is_told_to_end(run) => "Inconclusive",
+        phase => phase,
+    }
+}
+
 fn is_over(run: &Object) -> bool {
     run.analysis_run().is_none_or(|body| body.status.is_over())
 }
@@ -248,6 +257,9 @@ fn skips_post_promotion(draft: &Draft<'_>, spec: &BlueGreen, has_run: bool) -> b
         return true;
     }
     let n = draft.n();
+    if !has_run && draft.traffic.is_unregistered {
+        return true;
+    }
     !has_run && !draft.new_set().is_some_and(|new| new.is_saturated(n))
 }
 
@@ -269,7 +281,9 @@ fn ask_or_react(
         }
         return make::run(draft, question, asked);
     };
-    match phase(&run) {
+    match verdict(&run) {
+        // A background run holds nothing up, so that ending it by hand takes nothing for granted.
+        "Inconclusive" if question == Question::Background && phase(&run) != "Inconclusive" => {}
         "Inconclusive" => draft.course.pauses_added.push(INCONCLUSIVE),
         "Failed" | "Error" => {
             let message = run.analysis_run().and_then(|body| body.status.message.clone()).unwrap_or_default();
@@ -301,7 +315,7 @@ fn is_resumed(draft: &Draft<'_>) -> bool {
 
 fn needs_new(draft: &Draft<'_>, resumed: bool, run: &Object) -> bool {
     // After a retry the time of the abort is still there once.
-    if resumed { phase(run) == "Inconclusive" } else { draft.observed.aborted_at.is_some() }
+    if resumed { verdict(run) == "Inconclusive" } else { draft.observed.aborted_at.is_some() }
 }
 
 /// Tells of phases of the current runs that the stored status does not know.
@@ -376,7 +390,7 @@ pub fn record(draft: &mut Draft<'_>) {
 /// Whether the run of the current step has succeeded.
 pub fn step_has_succeeded(draft: &Draft<'_>) -> bool {
     let run = draft.runs.as_ref().and_then(|runs| runs.step.as_ref());
-    run.is_some_and(|run| phase(run) == "Successful" && is_of_this_version(draft, run))
+    run.is_some_and(|run| verdict(run) == "Successful" && is_of_this_version(draft, run))
 }
 
 /// Whether steps stand still because evidence decides nothing.
@@ -407,7 +421,7 @@ pub fn keeps_old_sets(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 fn has_passed(draft: &Draft<'_>, run: Option<&Arc<Object>>) -> bool {
     // A retried update asks anew: what was answered before its abort counts no more.
     draft.observed.aborted_at.is_none()
-        && run.is_some_and(|run| phase(run) == "Successful" && is_of_this_version(draft, run))
+        && run.is_some_and(|run| verdict(run) == "Successful" && is_of_this_version(draft, run))
 }
 
 /// The hash of the version that a run is about.

@@ -8,6 +8,7 @@ use super::super::draft::Draft;
 use super::super::routed;
 use super::super::set::Set;
 use super::capacity;
+use crate::sabotage::Sabotage;
 
 /// What the table says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,7 +70,8 @@ pub fn decide(draft: &Draft<'_>, spec: &Canary) -> Decision {
         return plain(0, "a canary without steps moves no weight");
     };
     let index = usize::try_from(index).unwrap_or(0);
-    if !canary::is_at_desired_counts_without_weights(draft, spec) {
+    let is_hasty = draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
+    if !is_hasty && !canary::is_at_desired_counts_without_weights(draft, spec) {
         let before = spec.steps.get(..index.min(spec.steps.len())).unwrap_or_default();
         let weight = last_weight(before).unwrap_or(0);
         if routed::is_bounded(draft) {
@@ -138,6 +140,9 @@ pub fn pods(weight: i64, n: i64, whole: i64) -> i64 {
 
 /// The weight on the way back to the stable version: none at once, unless that was made smaller and must grow first.
 pub fn drained(draft: &Draft<'_>, spec: &Canary) -> i64 {
+    if draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+        return 0;
+    }
     let (whole, n) = (whole(spec), draft.n());
     let (true, Some(stable), Some(_)) =
         (spec.dynamic_stable_scale && n > 0, draft.stable_set(), draft.new_set())

@@ -10,6 +10,7 @@ use super::decide::{Decision, is_returning_to_stable, recorded_hash, whole};
 use crate::names::MANAGED_BY;
 use crate::plan::Reason;
 use crate::routers::{Place, Router};
+use crate::sabotage::Sabotage;
 
 /// One of the two sides of a canary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,12 +64,20 @@ pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
     }
     // ARGO: the reference points it at the canary and back at the stable pods in every pass of an abort (Q4, Q14).
     let target = match draft.is_aborted() {
+        true if draft.facts.is_sabotaged(Sabotage::FlapAfterAbort) => flapped(draft, &spec.canary_service),
         true if most == 0 && draft.traffic.is_in_force => draft.stable,
         true => None,
         false if is_returning_to_stable(draft, spec) => None,
         false => draft.new,
     };
     point(draft, spec, &spec.canary_service, target, most, true);
+}
+
+/// The side on which a Service is not: what two halves of a pass make of it that each have a rule of their own.
+fn flapped(draft: &Draft<'_>, name: &Text) -> Option<usize> {
+    let stable = draft.stable?;
+    let selects_stable = selected_hash(draft.services.get(name)?) == draft.sets[stable].hash();
+    if selects_stable { draft.new } else { Some(stable) }
 }
 
 /// Points a Service at a ReplicaSet that can carry what may flow through it. Before the first adoption the Service may
@@ -93,7 +102,8 @@ fn point(
         && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !set.is_fully_available()));
     let share = if draft.traffic.is_known { share } else { whole(spec) };
     let is_first = !is_adopted && old.is_empty();
-    if lacks_pods || (share > 0 && !is_first && !can_carry(draft, spec, index, share)) {
+    let is_hasty = *name == spec.canary_service && draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
+    if !is_hasty && (lacks_pods || (share > 0 && !is_first && !can_carry(draft, spec, index, share))) {
         let what = format!("pods of {} before Service {name} moves", draft.sets[index].name());
         draft.because(Reason::WaitingFor(what.into()));
         super::wake_when_steady(draft, index);
@@ -118,7 +128,8 @@ pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, by_subsets:
     let (new, stable): (Text, Text) = (hash_of(draft.new).into(), hash_of(draft.stable).into());
     let may = |target: Option<usize>, share: i64| {
         let share = if draft.traffic.is_known { share } else { parts };
-        share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
+        let is_hasty = draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
+        is_hasty || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
     let canary = match decision.stays_with_recorded {
         true => recorded,
@@ -141,12 +152,16 @@ pub fn is_ready(
     routers: &[(&'static dyn Router, Place<'_>)],
     side: Side,
 ) -> bool {
+    if draft.facts.is_sabotaged(Sabotage::NoPropagationWait) {
+        return true;
+    }
     let world = draft.world;
     let Some(index) = set_of(draft, side) else { return false };
     let hash = draft.sets[index].hash();
     let rests = |key: &Key| world.rests_at(key, world.settings.propagation, draft.now).is_none();
+    // As they were before this pass: a Service that it switches has yet to reach anybody.
     let services_rest = services_of(draft, spec, side).iter().all(|name| {
-        draft
+        world
             .services
             .get(name)
             .is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))

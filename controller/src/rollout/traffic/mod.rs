@@ -17,6 +17,7 @@ pub mod capacity;
 pub mod decide;
 pub mod handles;
 mod status;
+pub mod verification;
 
 use std::sync::Arc;
 
@@ -27,8 +28,9 @@ use tidegate_api::time::Time;
 use super::draft::{Draft, version_of};
 use crate::cache::Moments;
 use crate::edit::Edit;
-use crate::plan::{Guard, IfRefused, Reason, Verb};
+use crate::plan::{Guard, IfRefused, Need, Reason, Verb};
 use crate::routers::{Arm, Change, Evidence, ManagedRoute, Place, Router, Trouble, View, Want, What, places};
+use crate::sabotage::Sabotage;
 use decide::{Decision, decide, recorded_hash, recorded_weight, whole};
 
 pub use status::{TROUBLE, note_trouble};
@@ -51,6 +53,12 @@ pub struct Traffic {
     pub is_in_force: bool,
     /// What routers that can tell say about the weight: no as soon as one says no.
     pub verified: Option<bool>,
+    /// Whether all that leads to the canary is known to lead to its pods.
+    pub leads_to_canary: bool,
+    /// Whether the load balancer may not know the pods that are stable now: then old ones stay.
+    pub is_unregistered: bool,
+    /// What must be asked before this pass can decide.
+    pub needs: Vec<Need>,
     /// Whether the header and mirror routes of the steps so far are asked for.
     pub has_routes: bool,
     /// What a router could not do.
@@ -73,7 +81,10 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         draft.because(Reason::WaitingFor("stable pods before traffic is routed".into()));
         return;
     }
-    let arms: Vec<Arm> = Vec::new();
+    let arms: Vec<Arm> = match decision.has_arms {
+        true => super::experiment::arms(draft, spec),
+        false => Vec::new(),
+    };
     let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, by_subsets);
     let former_arms = status::recorded_arms(draft);
     let want = Want {
@@ -90,16 +101,20 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         (_, Some(trouble)) => return fail(draft, trouble),
     };
     let is_labelled = labels.is_empty();
+    let names_new = !by_subsets || draft.new_set().is_some_and(|new| new.hash() == &*canary_hash);
     carry_out(draft, labels);
-    let weight = allowed(draft, spec, &routers, &decision, is_labelled);
+    let weight = allowed(draft, spec, &routers, &decision, (is_labelled, names_new));
     let routes = routes_of_steps(draft, spec);
-    let canary_is_ready = is_labelled && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    let canary_is_ready =
+        is_labelled && names_new && handles::is_ready(draft, spec, &routers, handles::Side::Canary);
+    draft.traffic.leads_to_canary = canary_is_ready;
     let can_route = canary_is_ready && decision.keeps_routes;
     let weight = match routes_go_first(draft, &routers, &want, weight, can_route) {
         true => draft.traffic.asked.0,
         false => weight,
     };
-    let want = Want { weight, routes: if can_route { &routes } else { &[] }, ..want };
+    let arms = fitting(&arms, parts - weight);
+    let want = Want { weight, arms: &arms, routes: if can_route { &routes } else { &[] }, ..want };
     let (changes, trouble) = changes_of(draft, &routers, |router, view| router.route(view, &want));
     if let Some(trouble) = trouble {
         // One that cannot follow keeps the others from running ahead of it; what only takes traffic off the canary is
@@ -110,10 +125,14 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         return fail(draft, trouble);
     }
     draft.traffic.has_routes = can_route || routes.is_empty();
-    draft.traffic.verified = verified(draft, &routers, &want, &changes);
+    let is_accepted = is_labelled && changes.is_empty();
+    let confirmed = verification::weights(draft, spec, &routers, &want, is_accepted);
+    let answers = verified(draft, &routers, &want, &changes).into_iter().chain(confirmed);
+    draft.traffic.verified = answers.reduce(|all, one| all && one);
     let changed = !changes.is_empty();
     carry_out(draft, changes);
-    if decision.weight == weight || recorded_weight(draft) != Some(weight) {
+    let is_held = decision.weight != weight && recorded_weight(draft) == Some(weight);
+    if !is_held || status::differ(draft, &arms) {
         status::record(draft, spec, &want);
     } else {
         status::keep(draft);
@@ -125,7 +144,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     traffic.most = traffic.most.max(weight);
     traffic.least = traffic.least.min(weight);
     traffic.weight = Some(weight);
-    if changed || !is_labelled {
+    if changed || !is_labelled || confirmed == Some(false) {
         traffic.is_in_force = false;
     }
     if draft.traffic.is_in_force {
@@ -133,6 +152,16 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         carry_out(draft, changes);
         trouble.into_iter().for_each(|trouble| fail(draft, trouble));
     }
+}
+
+/// As much of what the arms want as the canary leaves.
+fn fitting(arms: &[Arm], mut left: i64) -> Vec<Arm> {
+    let fit = |arm: &Arm| {
+        let weight = arm.weight.clamp(0, left.max(0));
+        left -= weight;
+        Arm { weight, ..arm.clone() }
+    };
+    arms.iter().map(fit).collect()
 }
 
 /// Reads off the objects how traffic flows now, without changing anything.
@@ -158,17 +187,28 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
         };
         matches!(router.evidence(&view(draft, at), &want), Evidence::NotYet(_))
     });
+    let remembered = verification::remembered(draft, routers);
     draft.traffic = Traffic {
+        verified: remembered,
+        is_unregistered: verification::may_be_unregistered(draft, routers),
         most: range(&known).0,
         least: range(&known).1,
         asked: range(&asked),
         weight: recorded,
         is_known,
-        is_in_force: waits_until.is_none() && !says_no,
+        is_in_force: waits_until.is_none() && !says_no && remembered != Some(false),
         ..Traffic::default()
     };
     if let Some(at) = waits_until {
         draft.wake_at(at, "routes and Services reach the data plane");
+    }
+    // Evidence may come sooner than what was replaced lately is forgotten, which still binds sizes.
+    if range(&known) != range(&asked) {
+        let world = draft.world;
+        let rested = world.routes.keys().filter_map(|key| world.rests_at(key, stretch, now)).max();
+        if let Some(at) = rested {
+            draft.wake_at(at, "nobody goes by the earlier weight");
+        }
     }
 }
 
@@ -255,11 +295,16 @@ fn allowed(
     spec: &Canary,
     routers: &[(&'static dyn Router, Place<'_>)],
     decision: &Decision,
-    is_labelled: bool,
+    (is_labelled, names_new): (bool, bool),
 ) -> i64 {
     let (most, least) = draft.traffic.asked;
     let (parts, wanted) = (whole(spec), decision.weight);
-    let hold = recorded_weight(draft).unwrap_or(least).clamp(least, most);
+    // What the objects show has been asked for, whatever the status came to record before a crash: a held weight does not
+    // move them.
+    let shown = shown_now(draft, routers);
+    let low = shown.iter().copied().min().unwrap_or(least);
+    let high = shown.iter().copied().max().unwrap_or(most);
+    let hold = recorded_weight(draft).unwrap_or(least).clamp(low, high);
     if wanted < most {
         let Some(stable) = draft.stable else { return hold };
         if !is_labelled || !handles::is_ready(draft, spec, routers, handles::Side::Stable) {
@@ -269,7 +314,10 @@ fn allowed(
             return hold;
         }
         let carried = capacity::carried(draft, spec, stable);
-        let weight = wanted.max(most.min(parts - carried));
+        let weight = match draft.facts.is_sabotaged(Sabotage::ReturnBeforePods) {
+            true => wanted,
+            false => wanted.max(most.min(parts - carried)),
+        };
         if weight > wanted {
             let what = format!("stable pods for more than {carried} of {parts} parts of the traffic");
             draft.because(Reason::WaitingFor(what.into()));
@@ -279,8 +327,10 @@ fn allowed(
     }
     if wanted > least {
         let Some(new) = draft.new else { return hold };
-        let is_ready = is_labelled && handles::is_ready(draft, spec, routers, handles::Side::Canary);
-        let is_users_choice = super::routed::has_explicit_scale(draft, spec);
+        let is_ready =
+            is_labelled && names_new && handles::is_ready(draft, spec, routers, handles::Side::Canary);
+        let is_users_choice = super::routed::has_explicit_scale(draft, spec)
+            || draft.facts.is_sabotaged(Sabotage::WeightBeforePods);
         if !is_ready {
             draft.because(Reason::WaitingFor(
                 "the canary's Service to be known before traffic goes to it".into(),
@@ -356,6 +406,9 @@ pub fn weight_is_held(draft: &Draft<'_>, spec: &Canary, weight: i64) -> Option<S
     match (&draft.traffic.trouble, draft.traffic.weight, draft.traffic.verified) {
         (Some(trouble), ..) => Some(format!("routers to take weight {weight} over: {trouble}")),
         (None, Some(now), Some(false)) if now == weight => Some(format!("weight {weight} to be confirmed")),
+        (None, Some(now), _) if now == weight && weight > 0 && !draft.traffic.leads_to_canary => {
+            Some(format!("weight {weight} to lead to the new pods"))
+        }
         (None, Some(now), _) if now == weight => None,
         _ => Some(format!("weight {weight} to be safe")),
     }

@@ -8,7 +8,7 @@ use tidegate_api::spec::Canary;
 
 use super::super::conditions;
 use super::super::draft::Draft;
-use crate::routers::Want;
+use crate::routers::{Arm, Want};
 
 /// Type of the condition that names what a router could not do.
 pub const TROUBLE: &str = "TrafficRoutingError";
@@ -20,27 +20,58 @@ pub fn recorded_arms(draft: &Draft<'_>) -> Vec<Text> {
     additional.into_iter().flatten().filter_map(|arm| arm.service.clone()).collect()
 }
 
-/// Records the weights that are asked for from now on.
-pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
+/// Whether other arms get a share now than the status says.
+pub fn differ(draft: &Draft<'_>, arms: &[Arm]) -> bool {
+    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    let recorded = weights.and_then(|weights| weights.additional.as_ref()).into_iter().flatten();
+    let recorded = recorded.map(|arm| {
+        let text = |text: &Option<Text>| text.clone().unwrap_or_default();
+        let weight = arm.weight.map_or(0, |weight| weight.0);
+        Arm { service: text(&arm.service), hash: text(&arm.hash), weight }
+    });
+    !recorded.eq(arms.iter().cloned())
+}
+
+/// What the status says about whether the recorded weights are in force.
+pub fn recorded_verdict(draft: &Draft<'_>) -> Option<bool> {
+    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    weights.and_then(|weights| weights.verified.as_ref()).and_then(|verified| verified.as_bool())
+}
+
+/// Whether the recorded weights are these.
+pub fn is_recorded(draft: &Draft<'_>, spec: &Canary, want: &Want<'_>) -> bool {
+    let recorded = draft.observed.canary.as_ref().and_then(|canary| canary.weights.as_ref());
+    recorded.is_some_and(|recorded| is_same(recorded, &weights_of(spec, want)))
+}
+
+/// Whether two weights are the same, verified or not.
+fn is_same(one: &TrafficWeights, other: &TrafficWeights) -> bool {
+    (&one.canary, &one.stable, &one.additional) == (&other.canary, &other.stable, &other.additional)
+}
+
+fn weights_of(spec: &Canary, want: &Want<'_>) -> TrafficWeights {
     let text = |text: &str| (!text.is_empty()).then(|| Text::from(text));
-    let destination = |weight: i64, service: &str, hash: &str| {
-        let mut destination = WeightDestination::default();
-        destination.weight = Some(Counted(weight));
-        destination.service = text(service);
-        destination.hash = text(hash);
-        destination
+    let destination = |weight: i64, service: &str, hash: &str| WeightDestination {
+        weight: Some(Counted(weight)),
+        service: text(service),
+        hash: text(hash),
+        ..WeightDestination::default()
     };
     let arms: Vec<_> = want.arms.iter().map(|arm| destination(arm.weight, &arm.service, &arm.hash)).collect();
     let rest = want.whole - want.weight - want.arms.iter().map(|arm| arm.weight).sum::<i64>();
-    let mut weights = TrafficWeights::default();
-    weights.canary = Some(destination(want.weight, &spec.canary_service, want.canary_hash));
-    weights.stable = Some(destination(rest.max(0), &spec.stable_service, want.stable_hash));
-    weights.additional = (!arms.is_empty()).then_some(arms);
+    TrafficWeights {
+        canary: Some(destination(want.weight, &spec.canary_service, want.canary_hash)),
+        stable: Some(destination(rest.max(0), &spec.stable_service, want.stable_hash)),
+        additional: (!arms.is_empty()).then_some(arms),
+        ..TrafficWeights::default()
+    }
+}
+
+/// Records the weights that are asked for from now on.
+pub fn record(draft: &mut Draft<'_>, spec: &Canary, want: &Want<'_>) {
+    let mut weights = weights_of(spec, want);
     let before = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
-    let differs = before.as_ref().is_none_or(|before| {
-        (&before.canary, &before.stable, &before.additional)
-            != (&weights.canary, &weights.stable, &weights.additional)
-    });
+    let differs = before.as_ref().is_none_or(|before| !is_same(before, &weights));
     if differs {
         let message = format!("Traffic weight updated {}", details(before.as_ref(), &weights));
         draft.tell_with_next_write("TrafficWeightUpdated", message);

@@ -20,7 +20,7 @@ use tidegate_api::object::{Key, Kind, Object};
 use self::action::{Group, Stickiness};
 use self::bookkeeping::Bookkeeping;
 use super::document::{annotate, at, become_if_new, list, share, text, trouble, weight};
-use super::{Change, Names, Place, Reads, Router, Trouble, View, Want};
+use super::{Change, Names, Place, Reads, Router, Settings, Trouble, View, Want};
 
 /// Application Load Balancers through Ingresses.
 pub struct Alb;
@@ -31,7 +31,23 @@ impl Router for Alb {
     }
 
     fn reads(&self, at: &Place<'_>) -> Vec<Reads> {
-        Config::read(at).ingresses.iter().map(|name| Reads::One(key(at, name))).collect()
+        let ingresses = Config::read(at).ingresses;
+        let ingresses = ingresses.into_iter().map(|name| Reads::One(key(at, name)));
+        ingresses.chain(registration::reads(at.namespace(), at.settings)).collect()
+    }
+
+    fn verifies(&self, settings: &Settings) -> bool {
+        settings.verify_target_groups
+    }
+
+    fn verification(
+        &self,
+        view: &View<'_>,
+        want: &Want<'_>,
+        is_moving: bool,
+    ) -> Option<verify::Verification> {
+        let is_on = view.at.settings.verify_target_groups;
+        verify::weights(view, want).or_else(|| (is_on && is_moving).then(|| verify::begin(view, want)))
     }
 
     fn route(&self, view: &View<'_>, want: &Want<'_>) -> Result<Vec<Change>, Trouble> {

@@ -4,11 +4,32 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidegate_api::object::{Object, Text};
+use tidegate_api::object::{Kind, Object, Text};
 
 use super::super::document::{at, list, text};
+use super::super::{Reads, Settings};
 use super::elb::{Carried, Request, result};
 use super::verify::{Outcome, Told};
+
+/// The objects that tell which target groups a Service has, and which pods are to be registered there; nothing as long as
+/// the operator does not want to know.
+pub fn reads(namespace: &Text, settings: &Settings) -> Vec<Reads> {
+    if !settings.verify_target_groups {
+        return Vec::new();
+    }
+    let kinds = [bindings(settings), slices()];
+    kinds.into_iter().map(|kind| Reads::All(kind, namespace.clone())).collect()
+}
+
+/// TargetGroupBindings.
+pub fn bindings(settings: &Settings) -> Kind {
+    Kind::new(&settings.target_group_binding_version, "TargetGroupBinding")
+}
+
+/// EndpointSlices.
+pub fn slices() -> Kind {
+    Kind::new("discovery.k8s.io/v1", "EndpointSlice")
+}
 
 /// A verification of target groups under way.
 #[derive(Clone, PartialEq, Eq, Debug)]

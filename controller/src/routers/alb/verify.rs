@@ -122,6 +122,11 @@ pub fn weights(view: &View<'_>, want: &Want<'_>) -> Option<Verification> {
     if !is_waited_for(view, want) && is_known {
         return None;
     }
+    Some(begin(view, want))
+}
+
+/// The same, whether or not anything waits for it.
+pub fn begin(view: &View<'_>, want: &Want<'_>) -> Verification {
     let config = Config::read(&view.at);
     let names = view.names(true);
     let expected = |name: &&str| {
@@ -140,10 +145,14 @@ pub fn weights(view: &View<'_>, want: &Want<'_>) -> Option<Verification> {
         Expected { ingress: (*name).to_owned(), hosts: hosts.collect(), stable, others }
     };
     let ingresses: Vec<Expected> = config.ingresses.iter().map(expected).collect();
-    let before = status.albs.as_ref().and_then(|albs| albs.as_array().cloned()).unwrap_or_default();
+    let status = view.at.rollout.rollout().map(|body| &body.status);
+    let before = status
+        .and_then(|status| status.albs.as_ref())
+        .and_then(|albs| albs.as_array().cloned())
+        .unwrap_or_default();
     let before = if before.len() == ingresses.len() { before } else { Vec::new() };
     let has_hosts = ingresses.iter().any(|expected| !expected.hosts.is_empty());
-    Some(Verification {
+    Verification {
         ingresses,
         tag: view.at.settings.alb_resource_tag.clone(),
         before,
@@ -152,7 +161,7 @@ pub fn weights(view: &View<'_>, want: &Want<'_>) -> Option<Verification> {
         marker: None,
         pages: 0,
         error: None,
-    })
+    }
 }
 
 /// Whether an update waits for this weight: in a `setWeight` step, or at the end with everything on the canary.

@@ -71,6 +71,10 @@ impl Router for Istio {
         config.virtual_services.iter().filter_map(shown).max()
     }
 
+    fn subsets(&self, at: &Place<'_>) -> Vec<Key> {
+        Config::read(at).rule.map(|rule| rule.key).into_iter().collect()
+    }
+
     fn names_hashes(&self, view: &View<'_>) -> Vec<Text> {
         let rule = Config::read(&view.at).rule.and_then(|rule| view.objects.get(&rule.key));
         rule.map(|rule| destination_rule::hashes(rule)).unwrap_or_default()

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_api::object::{Body, Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 
 use crate::cluster::store::{Change, Part};
-use crate::dataplane::{ALL, gateway};
+use crate::dataplane::{ALL, alb, elb, gateway};
 use crate::world::{Due, Happened, Observer, World, Writer};
 
 impl World {
@@ -94,14 +94,19 @@ impl World {
         self.wake_scalers();
         self.counted(&Happened::Applied(key));
         watch.saw(self, &Happened::Applied(key));
-        if let Some(route) = reached.filter(|route| gateway::owns(route)) {
-            self.report(key, &route, watch);
+        match reached {
+            Some(route) if gateway::owns(&route) => self.report(key, gateway::report(&route), watch),
+            Some(route) if self.config.routers.elb && alb::owns(&route) => {
+                let balancer = json!({"loadBalancer": {"ingress": [{"hostname": elb::host(&route)}]}});
+                self.report(key, balancer, watch);
+            }
+            _ => {}
         }
     }
 
-    /// The controller of a gateway says in a route's status that it serves by this version.
-    fn report(&mut self, key: &Key, route: &Object, watch: &mut dyn Observer) {
-        let report = gateway::report(route);
+    /// The controller of a gateway says in a route's status that it serves by this version; that of AWS, where its load
+    /// balancer is reached.
+    fn report(&mut self, key: &Key, report: Value, watch: &mut dyn Observer) {
         let outcome = self.store.update(key, None, Part::Status, |object| {
             if let Body::Other(document) = &mut object.body
                 && document["status"] != report
