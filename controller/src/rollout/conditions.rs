@@ -181,8 +181,11 @@ pub fn summarise(draft: &mut Draft<'_>) {
             draft.warn_with_status("RolloutAborted", message);
         }
     } else if healthy {
-        let message = format!("{} has successfully progressed.", subject(draft));
-        set(&mut status, "Progressing", "True", "NewReplicaSetAvailable", &message, now);
+        // A pause after the switch says so here, or the two would take turns for ever.
+        if completed || !paused {
+            let message = format!("{} has successfully progressed.", subject(draft));
+            set(&mut status, "Progressing", "True", "NewReplicaSetAvailable", &message, now);
+        }
     } else if has_progress(draft, &status) || became_unhealthy {
         if completed && became_unhealthy {
             let message = "Rollout does not have minimum availability";

@@ -3,6 +3,8 @@
 use tidegate_api::object::{Kind, RolloutBody};
 use tidegate_api::spec::{Pause, StepKind};
 
+use tidegate_controller::rollout::analysis::INCONCLUSIVE;
+
 use super::{Invariant, Violation};
 use crate::world::World;
 
@@ -37,6 +39,10 @@ impl Invariant for ComesToAnEnd {
 fn waits_for_somebody(body: &RolloutBody) -> bool {
     let (spec, status) = (body.spec.spec(), &body.status);
     if spec.paused || status.condition("InvalidSpec").is_some() {
+        return true;
+    }
+    // Evidence that decides nothing waits for a person, whatever else the update waits for.
+    if status.pause_conditions().iter().any(|pause| pause.reason.as_deref() == Some(INCONCLUSIVE)) {
         return true;
     }
     match (spec.canary(), spec.blue_green()) {

@@ -29,6 +29,8 @@ world:
     "web:v2": {ready: never, crash_after: 5s, exit: 1, flaps: {up: 1s, down: 2s, times: 3}, termination: 1s}
   traffic: {rps: {0s: 100, 5m: 200}, sessions: 1m, matching: 2.5%, services: {web: web}}
   quality: {"web:v2": {errors: 0.5%, latency: 300ms, capacity: 50}}
+  metrics: [{provider: prometheus, match: errors, values: [0.5, [], NaN, {rate: 1}, {status: 500, body: down}]}]
+  scrape: 5s
   routers: {propagation: 0s..1s, istio: 1s..5s, proxies: 3, endpoints: 10ms..20ms, elb: true, unserved: [HTTPRoute]}
 when:
 - {at: 0s, set_image: {rollout: web, container: web, image: "web:v2"}}
@@ -66,6 +68,13 @@ when:
 - fault: {watch_break: {kind: Pod, for: 1s}}
 - fault: {router_outage: {router: istio, for: 1s}}
 - fault: {proxy_stall: {router: nginx, for: 1s}}
+- metric: {provider: web, match: /success, values: [{late: 2s, value: 1}, {fails: gone}]}
+- terminate: {analysis_run: web-2-1}
+- fault: {metric_outage: {provider: web, for: 5s}}
+- fault: {metric_slow: {by: 5s, for: 5s}}
+- fault: {metric_says: {value: NaN, for: 5s}}
+- once: {analysis_run: web-2-1, phase: Running}
+  note: asking
 - fault: {elb: {says: throttled, for: 1s}}
 - fault: {put_back: {kind: VirtualService, name: web, times: 2, after: 1s..2s}}
 - traffic: 500
@@ -91,7 +100,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 38);
+    assert_eq!(script.when.len(), 44);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);
@@ -113,7 +122,12 @@ fn what_is_not_understood_is_pointed_at() {
     assert!(entry("{delete: {kind: ReplicaSet}}").contains("which object is meant"));
     assert!(entry("{fault: {router_outage: {router: abacus, for: 1s}}}").contains("one of istio, nginx"));
     assert!(problem("given: []\nworld: {quality: {x: {errors: 101%}}}\n").contains("a percentage such as"));
-    assert!(entry("{metric: {}}").contains("is not built yet"));
+    assert!(entry("{metric: {}}").contains("`values`"));
+    assert!(
+        entry("{metric: {provider: oracle, values: [1]}}").contains("this must be a provider: prometheus")
+    );
+    assert!(entry("{metric: {values: [{status: 7}]}}").contains("this must be a status of HTTP"));
+    assert!(entry("{terminate: {rollout: web}}").contains("unknown key `rollout`"));
     let shown = problem("given: []\nthen: {sometimes: []}\n");
     assert!(
         shown.contains("unknown key `sometimes`") && shown.contains("ends, within, users_saw, never, holds"),

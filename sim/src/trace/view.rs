@@ -222,6 +222,11 @@ fn step_text(raw: &Value) -> String {
         Value::Object(map) if name == "pause" => {
             format!("pause({})", map.get("duration").map_or(String::new(), bare))
         }
+        Value::Object(map) if name == "analysis" => {
+            let templates = map.get("templates").and_then(Value::as_array).into_iter().flatten();
+            let names: Vec<&str> = templates.filter_map(|one| one["templateName"].as_str()).collect();
+            format!("analysis({})", names.join(", "))
+        }
         Value::Object(map) => {
             let parts: Vec<String> =
                 map.iter().map(|(key, value)| format!("{key} {}", bare(value))).collect();
