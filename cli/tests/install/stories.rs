@@ -152,7 +152,8 @@ pub const ROUTERS: &[&str] =
 fn manifest(router: &str) -> Outcome<Vec<String>> {
     let page = format!("{}/../docs/routers/{router}.md", env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(page)?;
-    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block = blocks.find(|block| block.contains("kind: Service"));
     Ok(block.ok_or("the page has no manifest")?.split("---\n").map(str::to_owned).collect())
 }
 
