@@ -154,7 +154,7 @@ fn manifest(router: &str) -> Outcome<Vec<String>> {
     let page = std::fs::read_to_string(page)?;
     let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let block = blocks.find(|block| block.contains("kind: Service"));
-    Ok(block.ok_or("the page has no manifest")?.split("---\n").map(str::to_owned).collect())
+    Ok(block.ok_or("the page has no manifest")?.split("---\n").filter(|one| one.contains("kind:")).map(str::to_owned).collect())
 }
 
 fn apply(place: &Place, documents: &[String]) -> Outcome<()> {
