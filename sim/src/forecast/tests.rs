@@ -248,7 +248,7 @@ fn weights_of_routers_are_those_that_proxies_serve_by() {
          6+30 pause(30s) | weight 20→20 stable 5→5 new 1→1 peak 6 | pause 30s\n\
          36+6 setWeight(60) | weight 20→60 stable 5→5 new 1→3 peak 8 | pods available and known to proxies\n\
          42+6 all pods | weight 60→100 stable 5→5 new 3→5 peak 10 | pods available and known to proxies\n\
-         48+31 old pods stay | weight 100→100 stable 5→0 new 5→5 peak 10 | scale-down delay\n"
+         48+32 old pods stay | weight 100→100 stable 5→0 new 5→5 peak 10 | scale-down delay\n"
     );
     let invented = "Ingress main is not among the files; taken to lead to the stable Service";
     assert!(forecast.notes.iter().any(|note| note == invented), "{:?}", forecast.notes);
