@@ -341,6 +341,12 @@ fn sim_only(script: &Script) -> Option<String> {
     if objects().any(|object| object.kind == Kind::HorizontalPodAutoscaler) {
         return Some("nothing measures load for an autoscaler".to_owned());
     }
+    let measures = |object: &Object| {
+        matches!(object.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate | Kind::AnalysisRun)
+    };
+    if objects().any(measures) {
+        return Some("nobody answers for a metric provider".to_owned());
+    }
     let namespaces: BTreeSet<&str> =
         objects().filter(|o| !o.kind.is_cluster_wide()).map(|object| &*object.meta.namespace).collect();
     if namespaces.len() > 1 {
