@@ -18,8 +18,8 @@ fn its_word_for_a_rollout_is_what_is_so() {
     for script in scripts(&folder).expect("the scenarios are read") {
         let mut watch = |world: &World, what: &Happened<'_>| {
             let Happened::Stored { by, after: Some(after), .. } = what else { return };
-            // What was there before the run was not told by us, and not all of it is there yet.
-            if after.key().kind != Kind::Rollout || *by == Writer::Beginning {
+            // What was there before the run was not told by us, and what a person writes is answered a moment later.
+            if after.key().kind != Kind::Rollout || matches!(by, Writer::Beginning | Writer::User) {
                 return;
             }
             let (word, message) = rules::of_rollout(&after.to_value());
