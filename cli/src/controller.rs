@@ -46,7 +46,7 @@ pub struct Controller {
     /// Addresses, networks or `all`: what metrics may be asked of although it is loopback, link-local or the metadata of a cloud
     #[arg(long, default_value = "", value_name = "NETWORKS", hide_default_value = true)]
     allow_metric_addresses: String,
-    /// Run only these controllers. The reference knows `analysis`; AnalysisRuns are not built yet, so that is an error
+    /// Run only these controllers: `analysis` looks after AnalysisRuns and leaves everything else alone
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     controllers: Vec<String>,
     /// Show the version
@@ -142,7 +142,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     rollout_resync: i64,
-    /// Waits for Experiments
+    /// Needless: Experiments share the requests of `--rollout-threads`
     #[arg(
         long = "experiment-threads",
         default_value_t = 10,
@@ -151,7 +151,7 @@ struct Idle {
         help_heading = "Accepted, without effect"
     )]
     experiment_threads: i64,
-    /// Workers for AnalysisRuns. Waits for analysis
+    /// Needless: AnalysisRuns share the requests of `--rollout-threads`
     #[arg(
         long = "analysis-threads",
         default_value_t = 30,
@@ -255,9 +255,6 @@ impl Controller {
         if let Some(name) = self.controllers.iter().find(|name| *name != "analysis") {
             return Err(format!("unsupported controller: {name}"));
         }
-        if !self.controllers.is_empty() {
-            return Err("--controllers analysis: AnalysisRuns are not built yet".to_owned());
-        }
         Ok(Options {
             client: self.connection.options(),
             namespaced: self.namespaced,
@@ -284,6 +281,7 @@ impl Controller {
                 &|name| surroundings.variable(name),
             ),
             routers: self.routing.settings(surroundings)?,
+            runs_only: !self.controllers.is_empty(),
         })
     }
 

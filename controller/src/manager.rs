@@ -64,6 +64,8 @@ pub struct Settings {
     pub surroundings: Arc<Surroundings>,
     /// How routers are set up.
     pub routers: Arc<routers::Settings>,
+    /// Look after AnalysisRuns and leave everything else alone, as tools that only measure want it.
+    pub runs_only: bool,
     /// So many passes may have a call under way, held up ones apart; any number without. See [`crate::lanes`].
     pub passes_at_once: Option<usize>,
 }
@@ -481,6 +483,7 @@ impl Manager {
         let now = seams.now();
         self.stats.passes += 1;
         let plan = match key.kind {
+            ref kind if self.settings.runs_only && *kind != Kind::AnalysisRun => Plan::default(),
             Kind::Rollout => match RolloutWorld::gather(&self.cache, &key) {
                 Some(world) if self.is_ours(&world.rollout) => {
                     facts.protected = self.protected_of(&world, now);

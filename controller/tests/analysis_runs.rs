@@ -57,6 +57,10 @@ struct Life {
 
 impl Life {
     fn new(spec: Value) -> Life {
+        Life::with(spec, Settings { passes_at_once: Some(1), ..Settings::default() })
+    }
+
+    fn with(spec: Value, settings: Settings) -> Life {
         let run = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
             "metadata": {"name": "run", "namespace": "n", "uid": "u", "resourceVersion": "1"}, "spec": spec});
         let run = Object::from_value(run).expect("a run");
@@ -68,7 +72,6 @@ impl Life {
             told: Vec::new(),
             alarm: None,
         };
-        let settings = Settings { passes_at_once: Some(1), ..Settings::default() };
         let mut life = Life { manager: Manager::new(settings), world, run, secret: None };
         for kind in WATCHED {
             life.tell(Event::Listed(kind.clone(), BTreeSet::new()));
@@ -243,4 +246,18 @@ fn a_run_that_is_told_to_end_while_it_is_asked_takes_no_measurement() {
     let status = life.status();
     assert_eq!((&status["phase"], &status["message"]), (&json!("Successful"), &json!("Run Terminated")));
     assert_eq!(status["metricResults"], Value::Null);
+}
+
+/// Any write for the Rollout would be one that nobody expects.
+#[test]
+fn a_controller_of_runs_alone_leaves_rollouts_alone() {
+    let settings = Settings { runs_only: true, ..Settings::default() };
+    let mut life = Life::with(json!({"metrics": [web("a")]}), settings);
+    let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "web", "namespace": "n", "uid": "r", "resourceVersion": "2", "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "strategy": {"canary": {}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "web:1"}]}}}});
+    life.tell(Event::Seen(Arc::new(Object::from_value(rollout).expect("a rollout"))));
+    life.reply("http://web/a", said("3"));
+    assert_eq!(life.status()["phase"], "Successful");
 }

@@ -57,6 +57,8 @@ pub struct Options {
     pub profile_address: Option<SocketAddr>,
     /// How routers are set up.
     pub routers: routers::Settings,
+    /// Look after AnalysisRuns and leave everything else alone.
+    pub runs_only: bool,
 }
 
 /// In which election, under which name.
@@ -131,6 +133,7 @@ pub async fn run(options: Options) -> Result<(), NoStart> {
         job_namespace: options.job_namespace,
         surroundings: Arc::new(options.surroundings),
         routers: Arc::new(options.routers),
+        runs_only: options.runs_only,
         passes_at_once: Some(options.lanes.max(1)),
         ..Settings::default()
     };

@@ -156,13 +156,13 @@ fn flags_change_what_they_name() {
     assert_eq!(set.profile_address, Some("0.0.0.0:6060".parse().unwrap()));
     assert_eq!(set.election.expect("it is on").timing.duration, Span::seconds(60));
     assert!(options(&["--leader-elect=false"]).unwrap().election.is_none());
+    assert!(options(&["--controllers", "analysis"]).unwrap().runs_only);
 }
 
 #[test]
 fn what_cannot_be_is_said_before_anything_starts() {
     for (words, part) in [
-        (&["--controllers", "analysis"][..], "not built yet"),
-        (&["--controllers=rollouts"], "unsupported controller: rollouts"),
+        (&["--controllers=rollouts"][..], "unsupported controller: rollouts"),
         (&["--controllers=analysis,x"], "unsupported controller: x"),
         (&["--leader-election-renew-deadline=15s"], "--leader-election-lease-duration must be more"),
         (&["--leader-election-retry-period=10s"], "--leader-election-renew-deadline must be more"),
