@@ -61,7 +61,7 @@ async fn whole_cluster(cluster: &Arc<Cluster>) -> TestResult {
     }
     let mut places = Vec::new();
     for router in stories::ROUTERS {
-        places.push((Place::new(cluster, router).await?, *router));
+        places.push((Place::new(cluster, &router.replace('_', "-")).await?, *router));
     }
     let routers = places.iter().map(|(place, router)| stories::router(place, router));
     let told = tokio::try_join!(

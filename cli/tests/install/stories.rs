@@ -144,22 +144,14 @@ pub async fn adoption(place: &Place) -> Outcome<()> {
     Ok(())
 }
 
-/// The page of a router, with a manifest of its own.
+/// Routers, each with a manifest that scenarios play too.
 pub const ROUTERS: &[&str] =
-    &["alb", "ambassador", "apisix", "gateway-api", "istio", "linkerd", "nginx", "smi", "traefik"];
+    &["alb", "ambassador", "apisix", "gateway_api", "istio", "linkerd", "nginx", "smi", "traefik"];
 
-/// The documents of the manifest on a router's page.
+/// The documents of a router's manifest.
 fn manifest(router: &str) -> Outcome<Vec<String>> {
-    let page = format!("{}/../docs/routers/{router}.md", env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(page)?;
-    let mut blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let block = blocks.find(|block| block.contains("kind: Service"));
-    Ok(block
-        .ok_or("the page has no manifest")?
-        .split("---\n")
-        .filter(|one| one.contains("kind:"))
-        .map(str::to_owned)
-        .collect())
+    let file = format!("{}/../scenarios/manifests/routed/{router}.yaml", env!("CARGO_MANIFEST_DIR"));
+    Ok(std::fs::read_to_string(file)?.split("---\n").map(str::to_owned).collect())
 }
 
 fn apply(place: &Place, documents: &[String]) -> Outcome<()> {
@@ -170,20 +162,20 @@ fn apply(place: &Place, documents: &[String]) -> Outcome<()> {
 /// A weight moves through the objects of a router, and all of them are cleaned up.
 pub async fn router(place: &Place, router: &str) -> Outcome<()> {
     apply(place, &manifest(router)?)?;
-    place.until_phase("shop", "Healthy").await?;
+    place.until_phase("web", "Healthy").await?;
     update(place).await.map_err(|error| format!("{router}: {error}").into())
 }
 
 async fn update(place: &Place) -> Outcome<()> {
-    set_image(place, "rollouts/shop", "shop", "shop:v2").await?;
+    set_image(place, "rollouts/web", "web", "web:v2").await?;
     let is_led = |found: &Value| {
         found["status"]["canary"]["weights"]["canary"]["weight"] == 20
             && found["status"]["currentStepIndex"].as_i64() >= Some(1)
     };
-    place.until("rollouts/shop", "at weight 20", is_led).await?;
-    place.patch("rollouts/shop/status", json!({"status": {"promoteFull": true}})).await?;
-    place.until_phase("shop", "Healthy").await?;
-    place.kubectl(&["delete", "rollout", "shop"], "")?;
+    place.until("rollouts/web", "at weight 20", is_led).await?;
+    place.patch("rollouts/web/status", json!({"status": {"promoteFull": true}})).await?;
+    place.until_phase("web", "Healthy").await?;
+    place.kubectl(&["delete", "rollout", "web"], "")?;
     Ok(())
 }
 
@@ -197,7 +189,7 @@ pub async fn late_kind(place: &Place, definition: &std::path::Path) -> Outcome<(
         let conditions = found["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
         conditions.iter().any(|condition| condition["type"] == "TrafficRoutingError")
     };
-    place.until("rollouts/shop", "told that the kind is not served", says).await?;
+    place.until("rollouts/web", "told that the kind is not served", says).await?;
     // Waits between looks have grown by then.
     tokio::time::sleep(std::time::Duration::from_secs(20)).await;
     place.kubectl(&["apply", "--server-side", "-f", &definition.display().to_string()], "")?;
@@ -205,7 +197,7 @@ pub async fn late_kind(place: &Place, definition: &std::path::Path) -> Outcome<(
     place.kubectl(&wait, "")?;
     apply(place, &routes)?;
     let begin = std::time::Instant::now();
-    place.until_phase("shop", "Healthy").await?;
+    place.until_phase("web", "Healthy").await?;
     assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     Ok(())
 }
