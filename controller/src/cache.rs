@@ -47,6 +47,8 @@ pub struct Moments {
     pub available: VecDeque<(Time, i64)>,
     /// Versions of a route that were replaced at these times, oldest first: load balancers may not have let go of them.
     pub earlier: VecDeque<(Time, Arc<Object>)>,
+    /// Whether nobody had led traffic through it yet when it was seen first: then nothing about it was forgotten.
+    pub was_unused: bool,
 }
 
 /// How far back numbers of available pods and earlier versions of routes are remembered.
@@ -248,11 +250,22 @@ impl Cache {
         let same = held.is_some_and(|held| asks_the_same(held, object));
         let replaced = held.filter(|held| !same && matches!(held.body, Body::Other(_))).cloned();
         let is_old = |at: Time| now.since(at) > REMEMBERED;
+        let has_weights = |rollout: &Key| {
+            let body = self.objects.get(rollout).and_then(|rollout| rollout.rollout());
+            body.and_then(|body| body.status.canary.as_ref()).is_some_and(|canary| canary.weights.is_some())
+        };
+        let mut users = self.referring_to(key).peekable();
+        let was_unused = held.is_none() && users.peek().is_some() && !users.any(has_weights);
         let moments = self
             .moments
             .entry(key.clone())
             .and_modify(|moments| moments.since = if same { moments.since } else { now })
-            .or_insert_with(|| Moments { since: now, available: VecDeque::new(), earlier: VecDeque::new() });
+            .or_insert_with(|| Moments {
+                since: now,
+                available: VecDeque::new(),
+                earlier: VecDeque::new(),
+                was_unused,
+            });
         moments.earlier.extend(replaced.map(|held| (now, held)));
         while moments.earlier.len() > MOST_EARLIER
             || moments.earlier.front().is_some_and(|(at, _)| is_old(*at))
@@ -353,7 +366,7 @@ impl Moments {
 
     /// Whether it is known what load balancers may go by: it has rested for so long, or what was before is remembered.
     pub fn is_known(&self, now: Time, stretch: Span) -> bool {
-        now.since(self.since) >= stretch || self.lately(now, stretch).next().is_some()
+        self.was_unused || now.since(self.since) >= stretch || self.lately(now, stretch).next().is_some()
     }
 
     /// The fewest pods that were available in the last stretch of time; 0 where not all of it was seen.
