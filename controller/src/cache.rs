@@ -254,8 +254,8 @@ impl Cache {
             let body = self.objects.get(rollout).and_then(|rollout| rollout.rollout());
             body.and_then(|body| body.status.canary.as_ref()).is_some_and(|canary| canary.weights.is_some())
         };
-        let mut users = self.referring_to(key).peekable();
-        let was_unused = held.is_none() && users.peek().is_some() && !users.any(has_weights);
+        let users: Vec<&Key> = self.referring_to(key).collect();
+        let was_unused = held.is_none() && !users.is_empty() && !users.into_iter().any(has_weights);
         let moments = self
             .moments
             .entry(key.clone())
