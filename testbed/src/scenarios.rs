@@ -334,6 +334,15 @@ async fn act(stage: &mut Stage, stand_in: &StandIn, verb: &Verb) -> Result<(), T
 
 /// Why a real server cannot show a scenario, if it cannot.
 fn sim_only(script: &Script) -> Option<String> {
+    let routed = script.given.iter().any(|object| {
+        object
+            .rollout()
+            .and_then(|body| body.spec.spec().canary())
+            .is_some_and(|c| c.traffic_routing.is_some())
+    });
+    if routed {
+        return Some("leads traffic: not yet held against a real server".to_owned());
+    }
     let objects = || objects(script);
     if script.given.iter().any(|object| !object.meta.uid.is_empty()) {
         return Some("another controller's objects are there before".to_owned());
