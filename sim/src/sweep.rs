@@ -21,19 +21,7 @@ use crate::world::{Interventions, NextWrite, Strike, World};
 pub type Point = NextWrite;
 
 /// Stories whose end may depend on when the controller was away, and why.
-pub const EXCUSED: &[(&str, &str)] = &[
-    (
-        "canary/bounded_surge_behind_a_router.yaml",
-        "a fault: a crash while nothing is stable yet leaves old pods",
-    ),
-    ("routers/gateway_api/abort_with_a_small_stable_side.yaml", "a fault: S8 after a crash during the abort"),
-    (
-        "routers/gateway_api/release_moves_the_weight_step_by_step.yaml",
-        "a fault: old pods stay after a crash",
-    ),
-    ("routers/istio_and_alb/object_vanishes_and_comes_back.yaml", "a fault: old pods stay after a crash"),
-    ("routers/smi_and_nginx/object_vanishes_and_comes_back.yaml", "a fault: old pods stay after a crash"),
-];
+pub const EXCUSED: &[(&str, &str)] = &[];
 
 /// Every scenario below a folder, by path: the YAML files that say what is `given`.
 pub fn scripts(folder: &Path) -> Result<Vec<Script>, String> {

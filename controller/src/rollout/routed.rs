@@ -38,6 +38,10 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
         // ARGO: a header route leads to a pod even at weight 0; in the reference it may lead to nothing (S1).
         None => floor(pods(weight, n, whole).max(i64::from(n > 0 && has_routes(draft, spec)))),
     };
+    // What a Service leads to keeps a pod where a router answers nobody without.
+    if canary == 0 && n > 0 && leads_to_canary(draft, spec) && asks_for_a_canary_pod(draft, spec) {
+        canary = 1;
+    }
     if !spec.dynamic_stable_scale {
         return Split { canary, stable: n };
     }
@@ -252,9 +256,29 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
         share += to_stable;
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
-    let header = draft.new == Some(index) && has_routes(draft, spec);
+    // The last pods of a stable side that shrinks for the sake of a bounded surge go when its Service has moved.
+    let primary = primary || is_bounded(draft);
+    let is_new = draft.new == Some(index);
+    let header = is_new && has_routes(draft, spec);
+    // The canary Service leaves an aborted version before that goes.
+    let beside = is_new
+        && !is_stable
+        && selects(handles::Side::Canary)
+        && (draft.is_aborted() || asks_for_a_canary_pod(draft, spec));
     let need = pods(share.min(whole), n, whole);
-    if (leads_stable && primary) || header { need.max(1.min(n)) } else { need }
+    if (leads_stable && primary) || header || beside { need.max(1.min(n)) } else { need }
+}
+
+/// Whether the canary Service leads to a current version that is not the stable one.
+fn leads_to_canary(draft: &Draft<'_>, spec: &Canary) -> bool {
+    let Some(new) = draft.new.filter(|_| draft.new != draft.stable && !draft.is_aborted()) else { return false };
+    let names = handles::services_of(draft, spec, handles::Side::Canary);
+    let hash = draft.sets[new].hash();
+    names.iter().any(|name| draft.services.get(name).is_some_and(|service| selected_hash(service) == hash))
+}
+
+fn asks_for_a_canary_pod(draft: &Draft<'_>, spec: &Canary) -> bool {
+    routers_of(draft, spec, |router, _| vec![router.needs_a_canary_pod()]).contains(&true)
 }
 
 /// Whether header or mirror routes lead to the canary, whatever its weight.

@@ -128,6 +128,11 @@ pub trait Router: Sync {
         false
     }
 
+    /// The same for the canary Service.
+    fn needs_a_canary_pod(&self) -> bool {
+        false
+    }
+
     /// What its objects say about having reached the data plane.
     fn evidence(&self, _view: &View<'_>, _want: &Want<'_>) -> Evidence {
         Evidence::None

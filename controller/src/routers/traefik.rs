@@ -16,6 +16,15 @@ impl Router for Traefik {
         "traefik"
     }
 
+    /// A Service without endpoints takes the whole TraefikService along, whatever its weight.
+    fn needs_a_stable_pod(&self) -> bool {
+        true
+    }
+
+    fn needs_a_canary_pod(&self) -> bool {
+        true
+    }
+
     fn reads(&self, at: &Place<'_>) -> Vec<Reads> {
         vec![Reads::One(key(at))]
     }

@@ -27,8 +27,10 @@ const UNSEEN: Span = Span::seconds(2);
 pub struct Claims {
     /// Shares in parts of the whole.
     pub shares: BTreeMap<Text, i64>,
-    /// Versions that header or mirror routes lead to.
+    /// Versions that need a pod whatever their share: header or mirror routes lead there, or a door answers nobody without.
     pub special: BTreeSet<Text>,
+    /// Those among them that header or mirror routes lead to.
+    pub by_rule: BTreeSet<Text>,
 }
 
 impl Claims {
@@ -166,11 +168,14 @@ impl Claims {
             for hash in hashes(world, &entry.backend, undone, mixed) {
                 match entry.rule {
                     Rule::Weight => *shares.entry(hash).or_default() += part(WHOLE, entry.parts, entry.of),
-                    Rule::Headers | Rule::Mirror => drop(self.special.insert(hash)),
+                    Rule::Headers | Rule::Mirror => {
+                        self.by_rule.insert(hash.clone());
+                        self.special.insert(hash);
+                    }
                 }
             }
         }
-        // Where the first backend must have an endpoint, it needs one whatever its weight.
+        // A backend that must have an endpoint needs one whatever its weight.
         for hash in door.needs.iter().flat_map(|needed| hashes(world, needed, undone, mixed)) {
             self.special.insert(hash);
         }

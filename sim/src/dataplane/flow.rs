@@ -80,7 +80,7 @@ impl Flow {
             return;
         }
         let has_endpoint = |backend: &Backend| !endpoints(world, backend).is_empty();
-        if door.needs.as_ref().is_some_and(|needed| !has_endpoint(needed)) {
+        if !door.needs.iter().all(has_endpoint) {
             self.nowhere += share;
             return;
         }
@@ -97,7 +97,7 @@ impl Flow {
             if entry.rule != rule {
                 continue;
             }
-            let backend = match &door.needs {
+            let backend = match door.needs.first() {
                 Some(other) if door.falls_back && !has_endpoint(&entry.backend) => other,
                 _ => &entry.backend,
             };

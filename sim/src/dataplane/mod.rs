@@ -37,9 +37,9 @@ pub struct Door {
     pub route: String,
     /// Where requests go.
     pub entries: Vec<Entry>,
-    /// Without an endpoint behind this Service nobody is served, whatever the weights say.
-    pub needs: Option<Backend>,
-    /// Requests for a backend without an endpoint go to the one that the door needs.
+    /// Without an endpoint behind each of these nobody is served, whatever the weights say.
+    pub needs: Vec<Backend>,
+    /// Requests for a backend without an endpoint go to the first that the door needs.
     pub falls_back: bool,
     /// Users stay where they once were sent, for so many seconds; for their whole session when 0.
     pub sticky: Option<i64>,
@@ -124,7 +124,7 @@ pub fn proxy_of(object: &Object) -> Option<&'static Proxy> {
 
 impl Door {
     fn new(at: &Object, route: impl Into<String>, entries: Vec<Entry>) -> Door {
-        Door { at: at.key(), route: route.into(), entries, needs: None, falls_back: false, sticky: None }
+        Door { at: at.key(), route: route.into(), entries, needs: Vec::new(), falls_back: false, sticky: None }
     }
 
     /// Whether only requests with certain headers come through.

@@ -28,7 +28,7 @@ pub fn read(objects: &[Arc<Object>]) -> Vec<Door> {
                 });
             let mut door = Door::new(stable, format!("{host}{path}"), entries(&primary, beside));
             // An upstream without endpoints takes its alternative along; an alternative without is left out.
-            door.needs = Some(primary);
+            door.needs = vec![primary];
             door.falls_back = true;
             door.sticky = (annotation(stable, "/affinity") == Some("cookie")).then_some(0);
             doors.push(door);

@@ -28,6 +28,9 @@ pub fn read(objects: &[Arc<Object>]) -> Vec<Door> {
     let is_outer = |object: &&Arc<Object>| !inner.contains(&(&object.meta.namespace, &*object.meta.name));
     let door = |object: &Arc<Object>| {
         let mut door = Door::new(object, &*object.meta.name, entries(object, objects, DEEPEST));
+        // One Service without endpoints takes the whole TraefikService along: 404 for all, at weight 0 too. Seen with the
+        // real one (`allowEmptyServices` is off unless the operator turns it on).
+        door.needs = door.entries.iter().filter(|e| e.rule == Rule::Weight).map(|e| e.backend.clone()).collect();
         door.sticky = spec(object)["weighted"]["sticky"]["cookie"].is_object().then_some(0);
         door
     };

@@ -48,7 +48,7 @@ impl DelaysAreKept {
                 .iter()
                 .filter(|(_, share)| **share > 0)
                 .map(|(hash, _)| hash)
-                .chain(&claims.special)
+                .chain(&claims.by_rule)
                 .map(|hash| (key.clone(), hash.to_string()))
                 .collect();
             let gone: Vec<(Key, String)> =

@@ -7,7 +7,6 @@ use super::super::canary::{self, current_step};
 use super::super::draft::Draft;
 use super::super::routed;
 use super::super::set::Set;
-use super::capacity;
 use crate::sabotage::Sabotage;
 
 /// What the table says.
@@ -78,8 +77,8 @@ pub fn decide(draft: &Draft<'_>, spec: &Canary) -> Decision {
             // Few pods more than wished may exist, so weight and pods take turns on the way to the step.
             let goal = last_weight(spec.steps.get(..=index).unwrap_or(&spec.steps));
             let goal = if index >= spec.steps.len() { whole } else { goal.unwrap_or(0) };
-            let carried = draft.new.map_or(0, |new| capacity::steadily_available(draft, new));
-            let weight = goal.min(parts(carried, draft.n(), whole)).max(weight);
+            // What these pods can carry; how long they have been there is asked where the weight is allowed.
+            let weight = goal.min(parts(available, draft.n(), whole)).max(weight);
             return Decision {
                 has_arms: true,
                 ..plain(weight, "pods for the step come as the surge allows")

@@ -137,11 +137,15 @@ pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, by_subsets:
         false if !by_subsets || new == recorded || recorded.is_empty() || may(draft.new, most) => new,
         false => recorded,
     };
-    let stable =
-        match stable == recorded_stable || recorded_stable.is_empty() || may(draft.stable, parts - least) {
-            true => stable,
-            false => recorded_stable,
-        };
+    let leads = |name: &Text| draft.services.get(name).is_some_and(|service| selected_hash(service) == &*stable);
+    let may_name = match by_subsets {
+        true => may(draft.stable, parts - least),
+        false => services_of(draft, spec, Side::Stable).iter().all(leads),
+    };
+    let stable = match stable == recorded_stable || recorded_stable.is_empty() || may_name {
+        true => stable,
+        false => recorded_stable,
+    };
     (canary, stable)
 }
 

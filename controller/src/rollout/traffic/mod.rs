@@ -86,6 +86,12 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         false => Vec::new(),
     };
     let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, by_subsets);
+    for (index, hash) in [(draft.new, &canary_hash), (draft.stable, &stable_hash)] {
+        // Pods that are not named yet may only need to have been available for longer.
+        if let Some(index) = index.filter(|index| draft.sets[*index].hash() != &**hash) {
+            wake_when_steady(draft, index);
+        }
+    }
     let former_arms = status::recorded_arms(draft);
     let want = Want {
         weight: 0,
@@ -173,6 +179,9 @@ pub fn look(draft: &mut Draft<'_>, spec: &Canary, routers: &[(&'static dyn Route
     let (now, stretch) = (draft.now, draft.world.settings.propagation);
     let routes = draft.world.routes.keys();
     let is_known = routes.filter_map(|key| draft.world.moments.get(key)).all(|m| m.is_known(now, stretch));
+    if let Some(at) = routes_rest_at(draft).filter(|_| !is_known) {
+        draft.wake_at(at, "what load balancers may still go by is over");
+    }
     let waits_until = rests_at(draft, routers);
     let says_no = routers.iter().any(|(router, at)| {
         let (canary, stable) = (recorded_hash(draft), draft.observed.stable_hash());
@@ -238,6 +247,12 @@ pub fn look_only(draft: &mut Draft<'_>, spec: &Canary) {
     let world = draft.world;
     let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
     look(draft, spec, &routers);
+}
+
+/// When the last of the routes will have rested for the propagation time; nothing when all have.
+fn routes_rest_at(draft: &Draft<'_>) -> Option<Time> {
+    let world = draft.world;
+    world.routes.keys().filter_map(|key| world.rests_at(key, world.settings.propagation, draft.now)).max()
 }
 
 /// When the last of the objects that lead traffic will have rested for the propagation time; nothing when all have.
