@@ -118,6 +118,12 @@ pub trait Router: Sync {
         Vec::new()
     }
 
+    /// The hashes by which its objects name the canary's and the stable pods now, each empty where it names none; nothing
+    /// for routers that reach pods through Services.
+    fn labelled(&self, _view: &View<'_>) -> Option<(Text, Text)> {
+        None
+    }
+
     /// The objects by which [`Router::label`] names pods.
     fn subsets(&self, _at: &Place<'_>) -> Vec<Key> {
         Vec::new()

@@ -116,37 +116,41 @@ fn point(
 }
 
 /// The hashes by which routers may name the pods of the two sides now: the current ones where what flows there can be
-/// carried, else those that were recorded last.
+/// carried, else those that the objects show. Where all lead through Services the hashes are for the record only.
 // ARGO: only a subset whose pods really change waits, and for those pods only (Q7).
-pub fn hashes(draft: &Draft<'_>, spec: &Canary, decision: &Decision, by_subsets: bool) -> (Text, Text) {
+pub fn hashes(
+    draft: &Draft<'_>,
+    spec: &Canary,
+    decision: &Decision,
+    labelled: Option<(Text, Text)>,
+) -> (Text, Text) {
     let parts = whole(spec);
     let (most, least) = (draft.traffic.most, draft.traffic.least);
     let recorded: Text = recorded_hash(draft).into();
-    let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
-    let recorded_stable = weights.and_then(|weights| weights.stable?.hash).unwrap_or_default();
-    let hash_of = |index: Option<usize>| index.map_or("", |index| draft.sets[index].hash());
-    let (new, stable): (Text, Text) = (hash_of(draft.new).into(), hash_of(draft.stable).into());
+    let hash_of = |index: Option<usize>| Text::from(index.map_or("", |index| draft.sets[index].hash()));
+    let (new, stable) = (hash_of(draft.new), hash_of(draft.stable));
+    let Some((shown, shown_stable)) = labelled else {
+        let weights = draft.observed.canary.as_ref().and_then(|canary| canary.weights.clone());
+        let before = weights.and_then(|weights| weights.stable?.hash).unwrap_or_default();
+        let leads =
+            |name: &Text| draft.services.get(name).is_some_and(|service| selected_hash(service) == &*stable);
+        let is_led = before.is_empty() || services_of(draft, spec, Side::Stable).iter().all(leads);
+        let canary = if decision.stays_with_recorded { recorded } else { new };
+        return (canary, if is_led { stable } else { before });
+    };
     let may = |target: Option<usize>, share: i64| {
         let share = if draft.traffic.is_known { share } else { parts };
         let is_hasty = draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
         is_hasty || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
+    let is_first = recorded.is_empty();
     let canary = match decision.stays_with_recorded {
         true => recorded,
-        // Where all lead through Services the hashes are for the record only.
-        false if !by_subsets || new == recorded || recorded.is_empty() || may(draft.new, most) => new,
-        false => recorded,
+        false if new == shown || is_first || may(draft.new, most) => new,
+        false => shown,
     };
-    let leads = |name: &Text| draft.services.get(name).is_some_and(|service| selected_hash(service) == &*stable);
-    let may_name = match by_subsets {
-        true => may(draft.stable, parts - least),
-        false => services_of(draft, spec, Side::Stable).iter().all(leads),
-    };
-    let stable = match stable == recorded_stable || recorded_stable.is_empty() || may_name {
-        true => stable,
-        false => recorded_stable,
-    };
-    (canary, stable)
+    let may_move = stable == shown_stable || is_first || may(draft.stable, parts - least);
+    (canary, if may_move { stable } else { shown_stable })
 }
 
 /// Whether everything that leads to one side has selected its pods for the propagation time.

@@ -73,6 +73,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     let routers: Vec<_> = places(&world.rollout, spec, &world.settings).collect();
     look(draft, spec, &routers);
     let by_subsets = routers.iter().any(|(router, at)| !router.subsets(at).is_empty());
+    let labelled = routers.iter().find_map(|(router, at)| router.labelled(&view(draft, at)));
     handles::follow(draft, spec);
     let Some(stable) = draft.stable.filter(|_| !routers.is_empty()) else { return };
     let decision = decide(draft, spec);
@@ -85,7 +86,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
         true => super::experiment::arms(draft, spec),
         false => Vec::new(),
     };
-    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, by_subsets);
+    let (canary_hash, stable_hash) = handles::hashes(draft, spec, &decision, labelled);
     for (index, hash) in [(draft.new, &canary_hash), (draft.stable, &stable_hash)] {
         // Pods that are not named yet may only need to have been available for longer.
         if let Some(index) = index.filter(|index| draft.sets[*index].hash() != &**hash) {

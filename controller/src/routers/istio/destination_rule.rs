@@ -59,6 +59,14 @@ pub(super) fn label(view: &View<'_>, want: &Want<'_>, rule: &Rule<'_>) -> Result
     Ok(become_if_new(object, after).map(|change| change.telling("UpdatedDestinationRule", told)))
 }
 
+/// The hash that the subset of this name selects; empty when there is none.
+pub(super) fn hash_of(rule: &Object, subset: &str) -> Text {
+    let document = rule.to_value();
+    let subsets = list(&document, &["spec", "subsets"]);
+    let found = subsets.iter().find(|one| name_of(one) == subset);
+    found.map(|one| text(one, &["labels", HASH_LABEL])).unwrap_or_default().into()
+}
+
 /// Hashes that subsets select, in their order.
 pub(super) fn hashes(rule: &Object) -> Vec<Text> {
     let document = rule.to_value();

@@ -75,6 +75,12 @@ impl Router for Istio {
         Config::read(at).rule.map(|rule| rule.key).into_iter().collect()
     }
 
+    fn labelled(&self, view: &View<'_>) -> Option<(Text, Text)> {
+        let rule = Config::read(&view.at).rule?;
+        let object = view.objects.get(&rule.key)?;
+        Some((destination_rule::hash_of(object, rule.canary), destination_rule::hash_of(object, rule.stable)))
+    }
+
     fn names_hashes(&self, view: &View<'_>) -> Vec<Text> {
         let rule = Config::read(&view.at).rule.and_then(|rule| view.objects.get(&rule.key));
         rule.map(|rule| destination_rule::hashes(rule)).unwrap_or_default()
