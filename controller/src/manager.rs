@@ -5,6 +5,8 @@
 //! writes, and replayed.
 
 mod experiments;
+mod knowledge;
+mod pass;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,18 +16,16 @@ use tidegate_api::time::{Span, Time};
 
 use crate::agenda::Agenda;
 use crate::analysis::measure::Exchange;
-use crate::analysis::secrets::SecretData;
 use crate::analysis::{self, RunWorld};
-use crate::cache::{Cache, named_services, named_templates, references};
+use crate::cache::{Cache, named_services, named_templates};
 use crate::experiment::{self, ExperimentWorld};
 use crate::lanes::Lanes;
-use crate::plan::{Guard, IfRefused, Need, Notice, Plan, Verb, Wake, Write};
+use crate::plan::{Need, Notice, Plan, Wake};
 use crate::providers::Surroundings;
 use crate::rollout;
-use crate::rollout::restart::AGAIN_AFTER;
 use crate::routers;
 use crate::sabotage::Sabotage;
-use crate::seams::{Answer, ApiCall, ApiError, CallId, Event, Reply, Seams};
+use crate::seams::{Answer, ApiCall, CallId, Event, Reply, Seams};
 use crate::world::{Facts, RolloutWorld};
 
 /// Kinds that are watched from the start, and must be listed before anything is decided.
@@ -247,208 +247,6 @@ impl Manager {
         self.lanes.next(now).map(|free| if due > now { due.min(free) } else { free })
     }
 
-    fn saw(&mut self, object: Arc<Object>, seams: &mut impl Seams) {
-        let key = object.key();
-        let known = self.cache.get(&key).is_some_and(|held| held.meta.uid == object.meta.uid);
-        let Some(object) = self.learn(object, seams.now()) else { return };
-        self.ask_for_kinds(&object, seams);
-        if key.kind == Kind::Rollout && !known && self.is_ours(&object) {
-            let message = format!("Rollout resource added to informer: {}/{}", key.namespace, key.name);
-            self.record(notice(&object, "RolloutAddedToInformer", message), seams);
-        }
-    }
-
-    /// Has those kinds watched that this object refers to and nobody did before.
-    fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
-        let refers = matches!(
-            rollout.kind,
-            Kind::Rollout | Kind::AnalysisRun | Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate
-        );
-        if !refers || !self.is_ours(rollout) {
-            return;
-        }
-        let measures_by_job = |metric: &Arc<serde_json::Value>| metric["provider"]["job"].is_object();
-        let needs_jobs = rollout
-            .analysis_run()
-            .is_some_and(|run| !run.status.is_over() && run.spec.spec().metrics.iter().any(measures_by_job));
-        if needs_jobs && self.asked_for.insert(Kind::Job) {
-            seams.watch(Kind::Job);
-        }
-        let of_routers = routers::reads_of(rollout, &self.settings.routers);
-        let of_routers: Vec<Kind> = of_routers.iter().map(|reads| reads.kind().clone()).collect();
-        let others = references(rollout, &self.settings.routers).into_iter().map(|key| key.kind);
-        let others: Vec<Kind> = others.filter(|kind| WATCHED_ON_DEMAND.contains(kind)).collect();
-        for kind in of_routers.into_iter().chain(others) {
-            if !WATCHED.contains(&kind) && self.asked_for.insert(kind.clone()) {
-                seams.watch(kind);
-            }
-        }
-    }
-
-    /// Whether a key refers to an object of a kind that is not known yet.
-    fn waits_for_a_list(&self, key: &Key) -> bool {
-        if self.asked_for.iter().all(|kind| self.listed.contains(kind)) {
-            return false;
-        }
-        let is_unknown = |key: &Key| self.asked_for.contains(&key.kind) && !self.listed.contains(&key.kind);
-        let refers = |rollout: &Arc<Object>| {
-            references(rollout, &self.settings.routers).iter().any(is_unknown)
-                || (asks(rollout) && !self.listed.contains(&Kind::AnalysisRun))
-                || self
-                    .cache
-                    .templates_of(rollout)
-                    .values()
-                    .flat_map(|one| named_templates(one))
-                    .any(|k| is_unknown(&k))
-        };
-        self.cache.get(key).is_some_and(|object| refers(object) || self.waits_for_experiments(object))
-    }
-
-    /// Takes a version of an object and queues what it concerns. If it was news, answers it as it is held: what it shares
-    /// with the version before is understood already.
-    fn learn(&mut self, object: Arc<Object>, now: Time) -> Option<Arc<Object>> {
-        let key = object.key();
-        let before = self.cache.get(&key).cloned();
-        if !self.cache.put(object, now) {
-            return None;
-        }
-        let object = self.cache.get(&key).cloned()?;
-        // What is no longer named must lose what was left there.
-        let settings = self.settings.routers.clone();
-        let named_before = before.iter().flat_map(|before| references(before, &settings));
-        let named_now = references(&object, &settings);
-        for left in named_before.filter(|key| !key.name.is_empty() && !named_now.contains(key)) {
-            self.agenda.add(left, now);
-        }
-        self.touch(&object, now);
-        if object.rollout().is_some() && experiments::arms_differ(before.as_deref(), &object) {
-            self.experiments_of(&object).into_iter().for_each(|key| self.agenda.add(key, now));
-        }
-        // Measurements come and go; what a run says concerns its Rollout only when it says something else.
-        let phase = |object: &Object| object.analysis_run().map(|run| run.status.phase().to_owned());
-        if before.is_none_or(|before| phase(&before) != phase(&object)) {
-            self.touch_asker(&object, now);
-        }
-        Some(object)
-    }
-
-    /// Queues the Rollout or the Experiment that asks with this run.
-    fn touch_asker(&mut self, run: &Object, now: Time) {
-        if run.analysis_run().is_some() {
-            experiments::asker(run).into_iter().for_each(|key| self.agenda.add(key, now));
-        }
-    }
-
-    fn lost_sight_of(&mut self, object: &Object, seams: &mut impl Seams) {
-        let key = object.key();
-        if !self.cache.remove_for_good(&key, object.meta.resource_version, self.next_call) {
-            return;
-        }
-        self.protected.remove(&key);
-        if key.kind == Kind::Rollout && self.is_ours(object) {
-            let message = format!("Rollout {}/{} is deleted.", key.name, key.namespace);
-            self.record(notice(object, "RolloutDeleted", message), seams);
-            for left in references(object, &self.settings.routers) {
-                self.agenda.add(left, seams.now());
-            }
-            self.experiments_of(object).into_iter().for_each(|key| self.agenda.add(key, seams.now()));
-            self.failures.remove(&key);
-            self.patience.remove(&key);
-            self.trail.remove(&key);
-        }
-        if matches!(key.kind, Kind::AnalysisRun | Kind::Experiment) {
-            self.failures.remove(&key);
-            self.trail.remove(&key);
-            self.touch_asker(object, seams.now());
-        }
-        self.touch(object, seams.now());
-    }
-
-    /// These keys, and instead of each template who refers to it.
-    fn with_users_of_templates(&self, keys: Vec<Key>) -> BTreeSet<Key> {
-        let (mut found, mut waiting) = (BTreeSet::new(), keys);
-        while let Some(key) = waiting.pop() {
-            let is_template = matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate);
-            if found.insert(key.clone()) && is_template {
-                waiting.extend(self.cache.referring_to(&key).cloned());
-            }
-        }
-        found.retain(|key| !matches!(key.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate));
-        found
-    }
-
-    /// Whether a kind is watched for the sake of routers.
-    fn is_of_routers(&self, kind: &Kind) -> bool {
-        matches!(kind, Kind::Other { .. }) && self.asked_for.contains(kind)
-    }
-
-    /// Whether a Rollout carries our instance label.
-    pub fn is_ours(&self, rollout: &Object) -> bool {
-        rollout.meta.labels.get(INSTANCE_LABEL) == self.settings.instance_id.as_ref()
-    }
-
-    fn is_restarting(&self, rollout: &Key) -> bool {
-        self.cache.get(rollout).and_then(|rollout| rollout.rollout()).is_some_and(|body| {
-            let wanted = body.spec.spec().restart_at;
-            wanted.is_some() && wanted != body.status.restarted_at
-        })
-    }
-
-    /// Queues every key that a change of this object concerns.
-    fn touch(&mut self, object: &Object, now: Time) {
-        let key = object.key();
-        let referring: Vec<Key> = self.cache.referring_to(&key).cloned().collect();
-        let mut keys: Vec<Key> = self.with_users_of_templates(referring).into_iter().collect();
-        keys.extend(self.concerned_by_experiments(object));
-        match key.kind {
-            Kind::Rollout => {
-                keys.extend(services_of(object));
-                keys.push(key);
-            }
-            Kind::Service | Kind::AnalysisRun => keys.push(key),
-            Kind::Job => keys.extend(analysis::job::run_of(object)),
-            _ if self.is_of_routers(&key.kind) => {
-                let owner = object.meta.controller().filter(|owner| &*owner.kind == "Rollout");
-                keys.extend(
-                    owner.map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone())),
-                );
-                keys.push(key);
-            }
-            _ => match object.meta.controller() {
-                Some(owner) if &*owner.kind == "Rollout" => {
-                    keys.push(Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
-                }
-                Some(owner) if key.kind == Kind::Pod => {
-                    // Pods matter to a restart under way; all else is told by the counts of their ReplicaSet.
-                    let set = Key::new(Kind::ReplicaSet, key.namespace.clone(), owner.name.clone());
-                    let rollout = self
-                        .cache
-                        .get(&set)
-                        .and_then(|set| set.meta.controller())
-                        .map(|owner| Key::new(Kind::Rollout, key.namespace.clone(), owner.name.clone()));
-                    keys.extend(rollout.filter(|rollout| self.is_restarting(rollout)));
-                    let job = Key::new(Kind::Job, key.namespace.clone(), owner.name.clone());
-                    let job = self.cache.get(&job).filter(|job| job.meta.uid == owner.uid);
-                    keys.extend(job.and_then(|job| analysis::job::run_of(job)));
-                }
-                Some(_) => {}
-                None if key.kind == Kind::ReplicaSet => {
-                    let adopters = self.cache.named_like(&Kind::Rollout, &key.namespace, "");
-                    let selects = |rollout: &&Arc<Object>| {
-                        let spec = rollout.rollout().map(|body| body.spec.spec());
-                        let selector = spec.and_then(|spec| spec.selector.as_ref());
-                        selector.is_some_and(|selector| selector.matches(&object.meta.labels))
-                    };
-                    keys.extend(adopters.filter(selects).map(|rollout| rollout.key()));
-                }
-                None => {}
-            },
-        }
-        for key in keys {
-            self.agenda.add(key, now);
-        }
-    }
-
     /// Whether each kind that is always watched was listed once; nothing is decided before.
     pub fn is_everything_listed(&self) -> bool {
         WATCHED.iter().all(|kind| self.listed.contains(kind))
@@ -584,62 +382,6 @@ impl Manager {
         world.pods.iter().map(|pod| pod.key()).filter(is_protected).collect()
     }
 
-    /// Starts the next write of a pass, or ends the pass.
-    fn go_on(&mut self, key: &Key, seams: &mut impl Seams) {
-        let Some(Pass { stage: Stage::Writing { plan, at }, versions, failed }) = self.passes.get(key) else {
-            return;
-        };
-        let Some(write) = plan.writes.get(*at) else {
-            let failed = *failed || plan.failure.is_some();
-            let (wake, told) = (plan.wake, plan.told.clone());
-            told.into_iter().for_each(|notice| self.record(notice, seams));
-            return self.end(key, failed, wake, seams);
-        };
-        let guard = self.guard_of(write, versions);
-        let call = ApiCall::Write { key: write.key.clone(), guard, verb: write.verb.clone() };
-        self.stats.writes += 1;
-        self.call(key, call, seams);
-    }
-
-    /// The precondition of a write; one that was computed from a version which this pass itself has replaced names
-    /// the replacement.
-    fn guard_of(&self, write: &Write, versions: &BTreeMap<Key, (u64, u64)>) -> Guard {
-        match &write.guard {
-            Guard::Version { uid, .. } if self.settings.sabotage == Some(Sabotage::NoPreconditions) => {
-                Guard::Identity(uid.clone())
-            }
-            Guard::Version { uid, resource_version } => match versions.get(&write.key) {
-                Some((from, to)) if from == resource_version => {
-                    Guard::Version { uid: uid.clone(), resource_version: *to }
-                }
-                _ => write.guard.clone(),
-            },
-            guard => guard.clone(),
-        }
-    }
-
-    fn end(&mut self, key: &Key, failed: bool, wake: Wake, seams: &mut impl Seams) {
-        let now = seams.now();
-        self.passes.remove(key);
-        self.lanes.ended(key);
-        self.agenda.release(key);
-        seams.ended(key, failed);
-        if failed {
-            let count = self.failures.entry(key.clone()).or_default();
-            let wait = BACKOFF_BASE
-                .0
-                .saturating_mul(1_i64.checked_shl(*count).unwrap_or(i64::MAX))
-                .min(BACKOFF_CAP.0);
-            *count = (*count + 1).min(20);
-            self.agenda.add(key.clone(), now.plus(Span::millis(wait)));
-        } else {
-            self.failures.remove(key);
-        }
-        if let Wake::At(at) = wake {
-            self.agenda.add(key.clone(), at.max(now.plus(Span::millis(1))));
-        }
-    }
-
     fn answered(&mut self, call: CallId, answer: Answer, seams: &mut impl Seams) {
         let Some(key) = self.calls.remove(&call) else { return };
         self.lanes.answered(&key, seams.now());
@@ -654,107 +396,6 @@ impl Manager {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
             Some(Stage::Writing { .. }) => self.write_ended(&key, answer, seams),
             Some(Stage::Hearing { .. }) | None => {}
-        }
-    }
-
-    /// Asks for the first fact that is still missing; they are asked one after the other.
-    fn ask(&mut self, key: &Key, seams: &mut impl Seams) {
-        let Some(Pass { stage: Stage::Asking { waiting, .. }, .. }) = self.passes.get(key) else { return };
-        if let Some(target) = waiting.first() {
-            self.call(key, ApiCall::Get(target.clone()), seams);
-        }
-    }
-
-    fn fact_came(&mut self, key: &Key, answer: Answer, seams: &mut impl Seams) {
-        let Some(Pass { stage: Stage::Asking { waiting, facts }, .. }) = self.passes.get_mut(key) else {
-            return;
-        };
-        let target = waiting.remove(0);
-        match answer {
-            Answer::Done(Some(object)) if target.kind == Kind::Secret => {
-                drop(facts.secrets.insert(target, Ok(SecretData::of(&object))));
-            }
-            Answer::Refused(ApiError::NotFound(_)) if target.kind == Kind::Secret => {
-                let why = format!("secrets \"{}\" not found", target.name);
-                drop(facts.secrets.insert(target, Err(why.into())));
-            }
-            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Secret => {
-                drop(facts.secrets.insert(target, Err(why)));
-            }
-            // What may never be seen is an answer too, or a measurement would wait for ever (L9).
-            Answer::Refused(ApiError::Forbidden(why)) if target.kind == Kind::Job => {
-                drop(facts.refused.insert(target, why));
-            }
-            Answer::Done(object) => drop(facts.live.insert(target, object)),
-            Answer::Refused(ApiError::NotFound(_)) => drop(facts.live.insert(target, None)),
-            Answer::Refused(_) | Answer::Lost => return self.end(key, true, Wake::OnChange, seams),
-        }
-        if waiting.is_empty() {
-            let facts = facts.clone();
-            self.passes.remove(key);
-            self.look(key.clone(), facts, seams);
-        } else {
-            self.ask(key, seams);
-        }
-    }
-
-    fn write_ended(&mut self, key: &Key, answer: Answer, seams: &mut impl Seams) {
-        let Some(pass) = self.passes.get_mut(key) else { return };
-        let Stage::Writing { plan, at } = &mut pass.stage else { return };
-        let plan = plan.clone();
-        let Some(write) = plan.writes.get(*at) else { return };
-        match &answer {
-            Answer::Done(object) => {
-                if let (Some(object), Guard::Version { resource_version, .. }) = (object, &write.guard) {
-                    let from = pass.versions.get(&write.key).map_or(*resource_version, |(from, _)| *from);
-                    pass.versions.insert(write.key.clone(), (from, object.meta.resource_version));
-                }
-                *at += 1;
-                // What was deleted or evicted counts no more, whatever a late watch still shows: a second pass that
-                // took an evicted pod for an available one would evict one too many.
-                if object.is_none()
-                    && matches!(write.verb, Verb::Delete | Verb::Evict)
-                    && let Some(held) = self.cache.get(&write.key)
-                {
-                    let version = held.meta.resource_version;
-                    self.cache.remove(&write.key, version);
-                }
-                for notice in &write.notices {
-                    self.record(notice.clone(), seams);
-                }
-                self.go_on(key, seams);
-            }
-            // What should go is gone.
-            Answer::Refused(ApiError::NotFound(_)) if matches!(write.verb, Verb::Delete | Verb::Evict) => {
-                *at += 1;
-                self.go_on(key, seams);
-            }
-            Answer::Refused(_) | Answer::Lost => match write.if_refused {
-                IfRefused::Stop => self.end(key, true, plan.wake, seams),
-                IfRefused::Tell => match answer {
-                    Answer::Refused(
-                        ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
-                    ) => {
-                        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
-                        facts.refused.insert(write.key.clone(), why);
-                        self.passes.remove(key);
-                        self.look(key.clone(), facts, seams);
-                    }
-                    _ => self.end(key, true, plan.wake, seams),
-                },
-                IfRefused::GoOn => {
-                    pass.failed = true;
-                    *at += 1;
-                    self.go_on(key, seams);
-                }
-                IfRefused::Accept => {
-                    // The rest of the plan counted on it: look again, knowing that it is not to be had now.
-                    let now = seams.now();
-                    self.protected.retain(|_, until| *until > now);
-                    self.protected.insert(write.key.clone(), now.plus(AGAIN_AFTER));
-                    self.end(key, false, Wake::At(now), seams);
-                }
-            },
         }
     }
 

@@ -8,7 +8,7 @@ use tidegate_sim::scenario::Script;
 use tidegate_sim::sweep::{EXCUSED, Sweep, scripts};
 
 /// Points of one scenario in an ordinary test run.
-const CHOSEN: usize = 6;
+const CHOSEN: usize = 8;
 
 fn all() -> Vec<Script> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");

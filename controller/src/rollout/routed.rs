@@ -271,7 +271,9 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
 
 /// Whether the canary Service leads to a current version that is not the stable one.
 fn leads_to_canary(draft: &Draft<'_>, spec: &Canary) -> bool {
-    let Some(new) = draft.new.filter(|_| draft.new != draft.stable && !draft.is_aborted()) else { return false };
+    let Some(new) = draft.new.filter(|_| draft.new != draft.stable && !draft.is_aborted()) else {
+        return false;
+    };
     let names = handles::services_of(draft, spec, handles::Side::Canary);
     let hash = draft.sets[new].hash();
     names.iter().any(|name| draft.services.get(name).is_some_and(|service| selected_hash(service) == hash))

@@ -124,7 +124,14 @@ pub fn proxy_of(object: &Object) -> Option<&'static Proxy> {
 
 impl Door {
     fn new(at: &Object, route: impl Into<String>, entries: Vec<Entry>) -> Door {
-        Door { at: at.key(), route: route.into(), entries, needs: Vec::new(), falls_back: false, sticky: None }
+        Door {
+            at: at.key(),
+            route: route.into(),
+            entries,
+            needs: Vec::new(),
+            falls_back: false,
+            sticky: None,
+        }
     }
 
     /// Whether only requests with certain headers come through.

@@ -30,7 +30,8 @@ pub fn read(objects: &[Arc<Object>]) -> Vec<Door> {
         let mut door = Door::new(object, &*object.meta.name, entries(object, objects, DEEPEST));
         // One Service without endpoints takes the whole TraefikService along: 404 for all, at weight 0 too. Seen with the
         // real one (`allowEmptyServices` is off unless the operator turns it on).
-        door.needs = door.entries.iter().filter(|e| e.rule == Rule::Weight).map(|e| e.backend.clone()).collect();
+        door.needs =
+            door.entries.iter().filter(|e| e.rule == Rule::Weight).map(|e| e.backend.clone()).collect();
         door.sticky = spec(object)["weighted"]["sticky"]["cookie"].is_object().then_some(0);
         door
     };
