@@ -356,7 +356,7 @@ impl Store {
 /// Whether the API server counts generations for a kind.
 fn has_generation(kind: &Kind) -> bool {
     match kind {
-        Kind::Service | Kind::HorizontalPodAutoscaler => false,
+        Kind::Service | Kind::Secret | Kind::HorizontalPodAutoscaler => false,
         Kind::Other { name, .. } => !kind.group().is_empty() && &**name != "Lease",
         _ => true,
     }
