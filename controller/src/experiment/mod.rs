@@ -4,7 +4,7 @@
 //! the status as it was read: a template that fails now has its pods taken away in the next pass.
 //!
 //! Pods and Services of an Experiment that a Rollout has made may carry users. They go only when no route of that Rollout
-//! names them any more and the routes have rested for the propagation time ([`traffic`]).
+//! names them any more and the routes have rested for the propagation time (`traffic`).
 
 mod analyses;
 mod phase;

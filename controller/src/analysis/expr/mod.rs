@@ -1,7 +1,7 @@
 //! The expression language of conditions: the reference's, in the part that the field uses.
 //!
-//! An expression is read ([`parse`]), judged by what is known of the types of its values ([`check`]) and only then run
-//! ([`eval`]). The judgement is not for comfort: what it refuses is an error of the measurement, which is tried again,
+//! An expression is read (`parse`), judged by what is known of the types of its values (`check`) and only then run
+//! (`eval`). The judgement is not for comfort: what it refuses is an error of the measurement, which is tried again,
 //! and what it lets through may be a failure, which aborts. Sources, steps, ranges and texts are bounded.
 
 mod check;

@@ -11,7 +11,7 @@
 //! 3. Nothing shrinks, is deleted or gets a deadline before what leads traffic away from it is in force: routers that
 //!    offer evidence say so, of all others the objects have rested for the propagation time.
 //!
-//! The weight that is wanted comes from a table ([`decide`]). Routers only edit documents.
+//! The weight that is wanted comes from a table ([`mod@decide`]). Routers only edit documents.
 
 pub mod capacity;
 pub mod decide;
