@@ -93,4 +93,14 @@ pub enum Sabotage {
     DrainReferenced,
     /// An interrupted version goes as soon as its users have been led away.
     DropSuperseded,
+    /// A router that fails keeps no other from its weight.
+    RunAhead,
+    /// Users return from a version without pods only when the stable one carries the share of a step.
+    ReturnByStep,
+    /// The progress deadline counts on when the update is over.
+    CountOn,
+    /// Pods and Services of an experiment go though routes lead to them.
+    DropArms,
+    /// An arm of which the status names no Service gets its share.
+    BlankArms,
 }

@@ -120,6 +120,20 @@ fn waits_without_limit(draft: &Draft<'_>) -> bool {
     paused || matches!(step, Some(StepKind::Pause(_) | StepKind::Analysis(_) | StepKind::Experiment(_)))
 }
 
+/// Whether the current version is the stable one.
+fn is_promoted(status: &RolloutStatus) -> bool {
+    !status.stable_hash().is_empty() && status.stable_hash() == status.current()
+}
+
+/// Whether nothing is left that could take too long: the update is over and has its pods.
+// ARGO: the reference counts on while old pods go after their delay, and says that an update has timed out which is over
+// (S23, #1624).
+fn is_arrived(draft: &Draft<'_>, status: &RolloutStatus) -> bool {
+    is_promoted(status)
+        && !draft.facts.is_sabotaged(Sabotage::CountOn)
+        && draft.new_set().is_some_and(|new| new.available() >= draft.n())
+}
+
 /// Whether an old ReplicaSet lives out its delay.
 // ARGO: a deadline that has passed is waited for no longer, or the clock would stand still for ever (#4971).
 fn waits_for_scale_down(draft: &Draft<'_>) -> bool {
@@ -165,7 +179,7 @@ pub fn summarise(draft: &mut Draft<'_>) {
         became_unhealthy =
             set(&mut status, "Healthy", "False", "RolloutHealthy", "Rollout is not healthy", now);
     }
-    let completed = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
+    let completed = is_promoted(&status);
     let value = if completed { "True" } else { "False" };
     if set(&mut status, "Completed", value, "RolloutCompleted", "RolloutCompleted", now) && !completed {
         let (revision, hash) = (draft.revision(), status.current());
@@ -194,7 +208,12 @@ pub fn summarise(draft: &mut Draft<'_>) {
             let message = format!("{} is progressing.", subject(draft));
             renew(&mut status, "Progressing", "True", "ReplicaSetUpdated", &message, now);
         }
-    } else if !paused && !waits_without_limit(draft) && !waits_for_scale_down(draft) && is_timed_out(draft) {
+    } else if !is_arrived(draft, &status)
+        && !paused
+        && !waits_without_limit(draft)
+        && !waits_for_scale_down(draft)
+        && is_timed_out(draft)
+    {
         let message = format!("{} has timed out progressing.", subject(draft));
         set(&mut status, "Progressing", "False", "ProgressDeadlineExceeded", &message, now);
     }
@@ -242,6 +261,7 @@ fn copy_replica_failure(draft: &Draft<'_>, status: &mut RolloutStatus) {
 pub fn next_deadline_check(draft: &Draft<'_>) -> Option<tidegate_api::time::Time> {
     let reason = draft.observed.condition("Progressing")?.reason.clone();
     let idle = is_healthy(draft, &draft.observed)
+        || is_arrived(draft, &draft.observed)
         || reason.as_deref() == Some("ProgressDeadlineExceeded")
         || reason.as_deref() == Some("RolloutAborted")
         || !draft.observed.pause_conditions().is_empty()

@@ -32,6 +32,17 @@ impl Invariant for StatusIsTrue {
         {
             return wrong("a deadline ends in a pause".to_owned());
         }
+        // Pods that are lost for longer than the deadline are told too, for a Rollout comes to an end (L1).
+        let lacks_pods =
+            |view: &View| view.of_hash(status.current()).is_none_or(|seen| seen.available < view.n());
+        let is_over = !status.stable_hash().is_empty() && status.stable_hash() == status.current();
+        if expired(status) && !expired(old) && is_over {
+            let key = object.key();
+            let truth = View::of_truth(world, &key);
+            if !truth.as_ref().is_some_and(lacks_pods) && !known.about(&key).any(lacks_pods) {
+                return wrong("a deadline ends though no update is under way".to_owned());
+            }
+        }
         match status.phase.as_deref() {
             Some("Healthy") => {
                 // Whoever reads an older generation knows that the phase is of then; S23 forbids only to become
