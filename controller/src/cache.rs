@@ -273,7 +273,8 @@ impl Cache {
             moments.earlier.pop_front();
         }
         if let Some(set) = object.replica_set() {
-            let available = set.status.available.unwrap_or(0);
+            // Pods that have been given up serve nobody for long, whatever is still counted.
+            let available = set.status.available.unwrap_or(0).min(set.wished());
             if moments.available.back().is_none_or(|(_, known)| *known != available) {
                 moments.available.push_back((now, available));
             }

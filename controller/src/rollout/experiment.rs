@@ -21,6 +21,7 @@ use crate::edit::Edit;
 use crate::names::{HASH_LABEL, REVISION};
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::routers::Arm;
+use crate::sabotage::Sabotage;
 
 /// Why a Rollout is paused whose Experiment decides nothing.
 pub const INCONCLUSIVE: &str = "InconclusiveExperiment";
@@ -314,6 +315,10 @@ pub fn arms(draft: &mut Draft<'_>, spec: &Canary) -> Vec<Arm> {
         let template = step.templates.iter().find(|template| Some(&template.name) == status.name.as_ref());
         let Some(weight) = template.and_then(|template| template.weight) else { continue };
         // ARGO: the reference writes a route without a host once the Service is gone from the status (#4890).
+        if draft.facts.is_sabotaged(Sabotage::BlankArms) && status.service.is_none() {
+            let hash = status.hash.clone().unwrap_or_default();
+            arms.push(Arm { service: Text::default(), hash, weight });
+        }
         let (Some(service), Some(hash)) = (&status.service, &status.hash) else { continue };
         if service.is_empty() || !can_carry(draft, service) {
             continue;

@@ -11,7 +11,7 @@ use super::replicas;
 use super::scale::{Limits, Split, is_enough};
 use super::services::selected_hash;
 use super::set::{Deadline, Set};
-use super::traffic::decide::{desired_weight, pods, whole};
+use super::traffic::decide::{desired_weight, pods, recorded_hash, recorded_weight, whole};
 use super::traffic::handles;
 use super::workload;
 use crate::names::BOUNDED_SURGE;
@@ -45,7 +45,8 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
     if !spec.dynamic_stable_scale {
         return Split { canary, stable: n };
     }
-    let mut stable = pods(whole - weight, n, whole);
+    let is_lost = has_lost_its_canary(draft);
+    let mut stable = if is_lost { n } else { pods(whole - weight, n, whole) };
     if let Some(weights) = weights {
         let recorded = |side: &Option<tidegate_api::object::WeightDestination>| {
             side.as_ref().and_then(|side| side.weight.as_ref()).map_or(0, |weight| weight.0)
@@ -53,9 +54,22 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
         stable = stable.max(pods(recorded(&weights.stable), n, whole));
         if draft.is_aborted() {
             canary = canary.max(pods(recorded(&weights.canary), n, whole));
+        } else if is_lost && is_bounded(draft) {
+            // Its places are needed where its users go.
+            canary = canary.min(pods(recorded(&weights.canary), n, whole));
         }
     }
     Split { canary: floor(canary), stable: floor(stable) }
+}
+
+/// Whether users are led to a canary without any pod: then a stable side that has shrunk grows back for them.
+// ARGO: in the reference each side waits for the other until somebody aborts (L7).
+fn has_lost_its_canary(draft: &Draft<'_>) -> bool {
+    let Some(new) = draft.new_set().filter(|_| draft.new != draft.stable) else { return false };
+    new.available() == 0
+        && !draft.facts.is_sabotaged(Sabotage::ReturnByStep)
+        && recorded_weight(draft).is_some_and(|weight| weight > 0)
+        && recorded_hash(draft) == new.hash()
 }
 
 /// The `setCanaryScale` in force: the last one at or before the current step, unless that says that the size follows the
@@ -98,7 +112,7 @@ pub fn with_bounded_surge(spec: &mut Canary) {
     spec.dynamic_stable_scale |= spec.traffic_routing.is_some();
 }
 
-/// The size that a canary may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
+/// The size that a side may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
 /// may surge, or nothing could move.
 fn within_surge(draft: &Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
     if !is_bounded(draft) {
@@ -131,6 +145,7 @@ pub fn resize(draft: &mut Draft<'_>, spec: &Canary) {
     }
     if let Some(index) = draft.stable.filter(|stable| Some(*stable) != draft.new) {
         let target = bounded(draft, spec, index, stable);
+        let target = within_surge(draft, spec, index, target);
         if draft.scale(index, target, false, "its share of the traffic") {
             return;
         }
@@ -149,7 +164,9 @@ pub fn resize(draft: &mut Draft<'_>, spec: &Canary) {
 fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, delay: Option<i64>) -> bool {
     let wished = draft.sets[index].wished();
     let is_aborted_update = draft.is_aborted() && draft.stable.is_some() && draft.stable != draft.new;
-    if is_aborted_update {
+    // A bounded surge gives the stable side the places of an aborted version, whose delay is for what is left then.
+    let gives_way = is_bounded(draft) && draft.stable_set().is_some_and(|stable| stable.wished() < draft.n());
+    if is_aborted_update && !gives_way {
         let keeps = spec.abort_scale_down_delay_seconds == Some(0);
         // INVARIANT: S15, an aborted version never grows; a delay of 0 keeps what there is.
         // ARGO: the reference keeps it only where the first step is a setCanaryScale (Q13).
@@ -328,6 +345,11 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
         draft.sum(|set| set.available().min(set.wished())) - (n - Limits::of_canary(spec, n).missing(n));
     for index in replicas::others_by_revision(draft) {
         if is_referenced(draft, spec, index) && !draft.facts.is_sabotaged(Sabotage::DrainReferenced) {
+            // Within a bounded surge its pods make room for those to which its users go.
+            if is_bounded(draft) {
+                let target = bounded(draft, spec, index, 1.min(draft.sets[index].wished()));
+                draft.scale(index, target, false, "its share of the traffic");
+            }
             continue;
         }
         let set = draft.sets[index].clone();
@@ -347,7 +369,9 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
         let delay = delay + if delay > 0 { until_in_force(draft) } else { 0 };
         let is_hasty = draft.facts.is_sabotaged(Sabotage::DrainReferenced);
         let is_dropped = draft.facts.is_sabotaged(Sabotage::DropSuperseded) && !draft.is_fully_promoted();
-        let size = if spec.dynamic_stable_scale || is_hasty || is_dropped {
+        // With `dynamicStableScale` nobody may ask for a delay; with a bounded surge somebody may.
+        let is_undelayed = spec.dynamic_stable_scale && spec.scale_down_delay_seconds.is_none();
+        let size = if is_undelayed || is_hasty || is_dropped {
             0
         } else {
             let limit = spec.scale_down_delay_revision_limit;
@@ -361,5 +385,50 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
         if draft.scale(index, size, false, "its version is no longer used") {
             room -= set.available();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+    use tidegate_api::object::{Key, Kind, Object};
+    use tidegate_api::time::Time;
+
+    use crate::cache::Cache;
+    use crate::world::{Facts, RolloutWorld};
+
+    /// Sizes of canary and stable side of ten pods, aborted at this recorded weight, with no ReplicaSet at all.
+    fn sizes_of_an_abort(steps: &Value, weight: i64) -> Split {
+        let recorded = json!({"canary": {"weight": weight}, "stable": {"weight": 100 - weight}});
+        let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "generation": 1, "resourceVersion": "1"},
+            "spec": {"replicas": 10, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+                "strategy": {"canary": {"stableService": "s", "canaryService": "c", "dynamicStableScale": true,
+                    "trafficRouting": {"smi": {}}, "steps": steps}}},
+            "status": {"abort": true, "stableRS": "v1", "currentPodHash": "v2", "currentStepIndex": 0,
+                "canary": {"weights": recorded}}});
+        let mut cache = Cache::default();
+        cache.put(Arc::new(Object::from_value(rollout).expect("an object")), Time(0));
+        let world =
+            RolloutWorld::gather(&cache, &Key::new(Kind::Rollout, "shop", "web")).expect("it is there");
+        let (facts, body) = (Facts::default(), world.rollout.rollout().expect("a Rollout").clone());
+        let spec = body.spec.spec();
+        let draft = Draft::new(&world, &facts, Time(0), Cow::Borrowed(spec), Vec::new());
+        let weights = body.status.canary.as_ref().and_then(|canary| canary.weights.clone());
+        sizes(&draft, spec.canary().expect("a canary"), weights.as_ref())
+    }
+
+    /// Vectors T13, T14 and T18.
+    #[test]
+    fn sizes_of_an_abort_without_replica_sets() {
+        let split = |canary, stable| Split { canary, stable };
+        assert_eq!(sizes_of_an_abort(&json!([{"setWeight": 20}, {"pause": {}}]), 20), split(2, 10));
+        assert_eq!(sizes_of_an_abort(&json!([{"setWeight": 10}, {"pause": {}}]), 10), split(1, 10));
+        assert_eq!(sizes_of_an_abort(&json!([{"setWeight": 20}, {"setWeight": 60}]), 60), split(6, 10));
     }
 }

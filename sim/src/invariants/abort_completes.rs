@@ -3,10 +3,11 @@
 use tidegate_api::object::{Key, Kind};
 use tidegate_controller::rollout::services::selected_hash;
 
-use super::routed::canary;
+use super::routed::{canary, percent};
 use super::view::View;
 use super::{Invariant, Violation};
 use crate::dataplane::claims::most;
+use crate::dataplane::flow::{WHOLE, part};
 use crate::world::World;
 
 /// The invariant. Where the stable version cannot carry the users, they stay as long as nothing better is there.
@@ -23,6 +24,19 @@ impl Invariant for AbortCompletes {
             let Some(truth) = View::of_truth(world, &rollout.key()) else { continue };
             let (spec, status, n) = (body.spec.spec(), &body.status, truth.n());
             let Some(stable) = truth.of_hash(status.stable_hash()) else { continue };
+            if canary(rollout).is_some() && status.stable_hash() != status.current() {
+                // What the stable pods can carry has returned, however few they are.
+                let share = most(world, rollout, None).share(status.current());
+                if share > WHOLE - part(WHOLE, stable.available.min(n), n.max(1)) {
+                    let message = format!(
+                        "{} rests aborted with {} of the users on the new version, and {} stable pods of {n}",
+                        rollout.meta.name,
+                        percent(share),
+                        stable.available
+                    );
+                    return Err(Violation::new(self.name(), world, message));
+                }
+            }
             if stable.available < stable.set.wished().min(n) || status.stable_hash() == status.current() {
                 continue;
             }

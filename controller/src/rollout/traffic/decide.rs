@@ -78,7 +78,8 @@ pub fn decide(draft: &Draft<'_>, spec: &Canary) -> Decision {
             let goal = last_weight(spec.steps.get(..=index).unwrap_or(&spec.steps));
             let goal = if index >= spec.steps.len() { whole } else { goal.unwrap_or(0) };
             // What these pods can carry; how long they have been there is asked where the weight is allowed.
-            let weight = goal.min(parts(available, draft.n(), whole)).max(weight);
+            let floor = if recorded_weight(draft).unwrap_or(0) >= weight { weight } else { 0 };
+            let weight = goal.min(parts(available, draft.n(), whole)).max(floor);
             return Decision {
                 has_arms: true,
                 ..plain(weight, "pods for the step come as the surge allows")
@@ -148,14 +149,25 @@ pub fn drained(draft: &Draft<'_>, spec: &Canary) -> i64 {
     else {
         return 0;
     };
-    let wanted = desired_weight(draft, spec);
     let carried = parts(stable.available(), n, whole);
     let expected = (whole - carried).max(0);
-    let Some(current) = recorded_weight(draft) else { return expected.max(wanted) };
-    if wanted <= 0 {
-        return expected.min(current);
+    let Some(current) = recorded_weight(draft) else { return expected.max(desired_weight(draft, spec)) };
+    // ARGO: the reference leaves everybody on the version that is left until the stable one carries all that is to return
+    // at first, and until it carries everything where the template went back. Here each pod of it takes its part back
+    // after an abort, and also from pods that are gone (L5).
+    let is_by_step = draft.facts.is_sabotaged(Sabotage::ReturnByStep);
+    if is_by_step && carried < whole - desired_weight(draft, spec) {
+        return current;
     }
-    if carried < whole - wanted { current } else { wanted.min(current) }
+    let takes_turns = routed::is_bounded(draft) || is_lost(draft, spec, current);
+    let wanted = if takes_turns && !is_by_step { 0 } else { desired_weight(draft, spec) };
+    expected.max(wanted).min(current)
+}
+
+/// Whether the version that the recorded weights name lacks pods for its share.
+fn is_lost(draft: &Draft<'_>, spec: &Canary, recorded: i64) -> bool {
+    let named = draft.sets.iter().find(|set| !set.hash().is_empty() && set.hash() == recorded_hash(draft));
+    named.map_or(0, Set::available) < pods(recorded, draft.n(), whole(spec)).min(1)
 }
 
 /// The weight that sizes of a canary with a shrinking stable set are made for.
@@ -171,9 +183,19 @@ pub fn desired_weight(draft: &Draft<'_>, spec: &Canary) -> i64 {
     else {
         return 0;
     };
+    // ARGO: pods that are gone hold nothing back: what still flows to them is lost (L5).
+    if new.available() == 0 && !draft.facts.is_sabotaged(Sabotage::ReturnByStep) {
+        return 0;
+    }
     let missing = draft.n() - stable.available();
-    let is_explicit = spec.abort_scale_down_delay_seconds.is_some_and(|delay| delay != 0);
-    let bound = if is_explicit { missing } else { missing.max(new.available()) };
+    let recorded = recorded_weight(draft).unwrap_or(0);
+    let bound = match spec.abort_scale_down_delay_seconds {
+        None => missing.max(new.available()),
+        Some(0) if draft.facts.is_sabotaged(Sabotage::ReturnByStep) => missing.max(new.available()),
+        // ARGO: the pods that a delay of 0 keeps serve no more than what is led to them (L5).
+        Some(0) => missing.max(new.available().min(pods(recorded, draft.n(), whole))),
+        Some(_) => missing,
+    };
     let fits = |weight: &i64| pods(*weight, draft.n(), whole) < bound;
     spec.steps.iter().rev().filter_map(|step| step.weight).find(fits).unwrap_or(0)
 }
