@@ -42,6 +42,7 @@ const ELSEWHERE: &[(&str, &[usize], &str, &str)] = &[
     ("B", &[43], SCALE, "unavailable_pods_are_not_kept"),
     ("R", &[1, 2, 3, 4, 5, 6, 7], SCALE, "a_threshold_says_when_it_is_enough"),
     ("T", &[9, 10], DECIDE, "weights_become_pods_rounded_up"),
+    ("T", &[13, 14, 18], ROUTED, "sizes_of_an_abort_without_replica_sets"),
     ("TR", &[28], NGINX, "v28_canary_ingress_is_made_from_the_stable_one"),
     ("TR", &[29, 30], NGINX, "v29_v30_only_what_differs_is_written"),
     ("TR", &[31], NGINX, "v31_class_annotation_is_copied_and_goes_with_the_stable_one"),
@@ -136,6 +137,7 @@ const ELSEWHERE: &[(&str, &[usize], &str, &str)] = &[
 ];
 
 const SCALE: &str = include_str!("../../../controller/src/rollout/scale.rs");
+const ROUTED: &str = include_str!("../../../controller/src/rollout/routed.rs");
 const DECIDE: &str = include_str!("../../../controller/src/rollout/traffic/decide.rs");
 const NGINX: &str = include_str!("../../../controller/src/routers/nginx/tests.rs");
 const ALB: &str = include_str!("../../../controller/src/routers/alb/tests.rs");
@@ -153,7 +155,6 @@ const ROUTING_RULES: &str = include_str!("../../../api/src/validate/routing_test
 const REFERENCES: &str = include_str!("../../../api/src/validate/references.rs");
 const CANONICAL: &str = include_str!("../../../api/src/schema/canonical.rs");
 
-const VERIFICATION: &str = "needs load balancers asked within a pass";
 const ANALYSIS: &str = "needs analyses played to their end";
 const EXPERIMENTS: &str = "needs experiments";
 const JOBS: &str = "needs Jobs in the invented cluster";
@@ -163,8 +164,6 @@ const PLUGINS: &str = "needs step plugins";
 const WAITING: &[(&str, &[usize], &str)] = &[
     ("K", &[7, 8], ANALYSIS),
     ("X", &[15, 16, 17, 18], PLUGINS),
-    ("TR", &[2], VERIFICATION),
-    ("TR", &[11, 12], EXPERIMENTS),
     ("C", &[2], ANALYSIS),
     ("AX", &[13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26], EXPERIMENTS),
     ("AX", &[29, 30, 31], JOBS),

@@ -229,6 +229,18 @@ impl Life {
         self
     }
 
+    /// For so many seconds nothing is shown of this kind.
+    pub fn stall(&mut self, kind: &Kind, seconds: i64) -> &mut Life {
+        let until = self.world.now().plus(Span::seconds(seconds));
+        self.world.stall_watch(kind, until);
+        self
+    }
+
+    /// When it is.
+    pub fn now(&self) -> tidegate_api::time::Time {
+        self.world.now()
+    }
+
     /// Pods that users see counted: desired, current, updated, ready, available.
     pub fn counts(&self) -> [i64; 5] {
         let desired = self.rollout().to_value()["spec"]["replicas"].as_i64().unwrap_or(0);

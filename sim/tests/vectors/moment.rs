@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 use tidegate_api::object::{Body, Key, Kind, Object};
 use tidegate_api::schema::steps_hash;
 use tidegate_api::time::{Span, Time};
+use tidegate_controller::analysis::measure::Exchange;
 use tidegate_controller::cache::Cache;
 use tidegate_controller::names::{DESIRED_REPLICAS, HASH_LABEL, MANAGED_BY, REVISION, SCALE_DOWN_DEADLINE};
 use tidegate_controller::plan::{Need, Plan, Verb, Wake};
+use tidegate_controller::question::Reply;
 use tidegate_controller::rollout;
+use tidegate_controller::routers::Settings;
 use tidegate_controller::world::{Facts, RolloutWorld};
 use tidegate_sim::cluster::patch::merge;
 
@@ -221,8 +224,20 @@ impl Moment {
 
     /// One pass of the controller; its writes are carried out.
     pub fn pass(&mut self) -> Pass {
+        self.pass_with(Settings::default(), Facts::default())
+    }
+
+    /// The same where load balancers can be asked, and this came of the question.
+    pub fn pass_hearing(&mut self, reply: Reply) -> Pass {
+        let mut facts = Facts::default();
+        let heard = Exchange { begun: self.now, heard: self.now, replies: vec![reply] };
+        facts.exchanges.insert("weights of the load balancer".into(), heard);
+        self.pass_with(Settings { verify_target_groups: true, ..Settings::default() }, facts)
+    }
+
+    fn pass_with(&mut self, settings: Settings, mut facts: Facts) -> Pass {
         self.count();
-        let mut cache = Cache::default();
+        let mut cache = Cache::new(Arc::new(settings));
         let object = |value: &Value| Arc::new(Object::from_value(value.clone()).expect("an object"));
         cache.put(object(&self.rollout), Time(0));
         for other in self.others.values() {
@@ -230,7 +245,6 @@ impl Moment {
         }
         let key = Key::new(Kind::Rollout, "shop", "web");
         let world = RolloutWorld::gather(&cache, &key).expect("the Rollout is there");
-        let mut facts = Facts::default();
         let mut plan = rollout::plan(&world, &facts, self.now);
         for need in std::mem::take(&mut plan.needs) {
             let Need::Live(key) = need else { continue };
@@ -244,7 +258,8 @@ impl Moment {
     }
 
     fn carry_out(&mut self, plan: Plan) -> Pass {
-        let mut pass = Pass { plan, evicted: Vec::new(), deleted: Vec::new(), events: Vec::new() };
+        let events = plan.told.iter().map(|notice| notice.reason.to_string()).collect();
+        let mut pass = Pass { plan, evicted: Vec::new(), deleted: Vec::new(), events };
         for write in &pass.plan.writes {
             let name = write.key.name.to_string();
             pass.events.extend(write.notices.iter().map(|notice| notice.reason.to_string()));

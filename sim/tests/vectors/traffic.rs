@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind};
+use tidegate_api::time::Span;
+use tidegate_controller::question::Reply;
 
 use crate::life::Life;
 use crate::moment::{Moment, aborted};
@@ -19,6 +21,19 @@ pub const VECTORS: &[Vector] = &[
         let message = moment.condition("TrafficRoutingError")["message"].clone();
         assert!(message.as_str().unwrap().contains("\"split\" not found"), "{message}");
         assert_eq!((&moment.stored()["currentStepIndex"], recorded(&moment)), (&json!(0), &json!(0)));
+    }),
+    // ARGO: the weight counts as not confirmed, and the step waits; in the reference likewise, but for as long as nobody asks.
+    vector("TR2", "a question that could not be put fails no pass", || {
+        let mut moment = before_the_balancer(10, "1/1");
+        moment.pass_hearing(Reply::Failed("nobody there".into()));
+        let mut moment = moment.later(2_000);
+        let pass = moment.pass_hearing(Reply::Failed("nobody there".into()));
+        let (tells, hides) = (pass.told("WeightVerifyError"), !pass.told("TrafficRoutingError"));
+        assert!(tells && hides, "{:?} {:?}\n{}", pass.events, pass.plan, moment.stored());
+        assert_eq!(moment.condition("TrafficRoutingError"), Value::Null);
+        let weights = &moment.stored()["canary"]["weights"];
+        assert_eq!((&weights["canary"]["weight"], &weights["verified"]), (&json!(10), &json!(false)));
+        assert_eq!((&moment.stored()["currentStepIndex"], pass.has_timer()), (&json!(0), true));
     }),
     vector("TR3", "a step is not done before its weight is confirmed", || {
         let waits = |is_accepted: bool| {
@@ -91,6 +106,18 @@ pub const VECTORS: &[Vector] = &[
             (vec!["primary".to_owned()], (vec!["primary".to_owned()], 0))
         );
     }),
+    vector("TR11", "an arm of a running experiment gets its share beside the step's", || {
+        let (backends, additional) = with_an_experiment("Running");
+        assert_eq!(backends, [("canary", 10), ("experiment-service", 5), ("stable", 85)].map(named));
+        assert_eq!(
+            additional,
+            json!([{"weight": 5, "serviceName": "experiment-service", "podTemplateHash": "arm"}])
+        );
+    }),
+    vector("TR12", "one that does not run yet gets none", || {
+        let (backends, additional) = with_an_experiment("Pending");
+        assert_eq!((backends, additional), (vec![named(("canary", 10)), named(("stable", 90))], Value::Null));
+    }),
     // 13 to 17 are A5 to A8 again; here what they say of the whole pass.
     vector("TR13", "an abort with nothing at the canary gives its Service back", || {
         let mut moment = back_of_five("4/4", "0/0", 0, json!([{"setWeight": 50}, {"pause": {}}]));
@@ -125,7 +152,7 @@ pub const VECTORS: &[Vector] = &[
         let more = json!({"dynamicStableScale": true, "steps": [{"setWeight": 10}, {"pause": {}}]});
         let moment = Moment::canary(10, split::strategy(split::istio_subsets(), more))
             .set("v2", "9/9")
-            .set("v1", "10/1")
+            .set("v1", "1/1")
             .stable("v1")
             .current("v1")
             .status(step(2))
@@ -138,6 +165,14 @@ pub const VECTORS: &[Vector] = &[
             (split::selected(&moment), moment.sizes(["v1", "v2"])),
             (["v1".to_owned(), "v2".to_owned()], [10, 9])
         );
+        // The old canary is still who the weight is recorded for, and whom its Service and subset lead to.
+        let weights = &moment.stored()["canary"]["weights"];
+        assert_eq!(
+            [&weights["canary"]["podTemplateHash"], &weights["stable"]["podTemplateHash"]],
+            ["v2", "v1"]
+        );
+        assert_eq!((moment.selects("canary"), moment.selects("stable")), ("v2", "v1"));
+        assert_eq!((writes(&pass, "subsets"), writes(&pass, "canary")), (0, 0));
     }),
     vector("TR19", "a superseded canary loses its weight before anything names the next", || {
         let more = json!({"steps": [{"setWeight": 5}, {"pause": {}}]});
@@ -161,16 +196,22 @@ pub const VECTORS: &[Vector] = &[
         let pass = moment.pass();
         assert_eq!((weight(&moment), writes(&pass, "split"), writes(&pass, "canary")), (90, 0, 0));
     }),
-    // ARGO: an error of the router in the reference; a VirtualService that is missing is found before anything is asked of it.
     vector("TR21", "a route that cannot be taken away is told, and nothing goes on", || {
-        let more = json!({"steps": [{"setHeaderRoute": split::beta()}, {"pause": {}}]});
-        let moment =
-            Moment::canary(10, split::strategy(split::istio(), more)).update("v1", "10/10", "v2", "0/0");
-        let mut moment = at(moment, 0, "v1", "v2");
-        moment.pass();
-        let message = moment.condition("InvalidSpec")["message"].clone();
-        assert!(message.as_str().unwrap_or("").contains("mesh"), "{}", moment.stored());
+        let mut moment = before_the_balancer(10, "0/0");
+        moment.edit(
+            "front",
+            json!({"metadata": {"annotations": {"rollouts.argoproj.io/managed-alb-annotations": "test"}}}),
+        );
+        let pass = moment.pass();
+        assert!(pass.told("TrafficRoutingError"), "{:?}", pass.events);
+        assert_eq!(
+            (moment.condition("TrafficRoutingError")["status"].as_str(), writes(&pass, "front")),
+            (Some("True"), 0)
+        );
         assert_eq!((&moment.stored()["currentStepIndex"], moment.size("v2")), (&json!(0), 0));
+        assert_eq!((recorded(&moment), moment.stored()["stableRS"].as_str()), (&json!(0), Some("v1")));
+        // The condition of a specification that is wrong is another one.
+        assert_eq!(moment.condition("InvalidSpec"), Value::Null);
     }),
     vector("TR22", "one pod of two carries half of a hundred million parts", || {
         crate::routed::check_carries_of_two(50_000_000, 1, true);
@@ -233,9 +274,19 @@ pub const VECTORS: &[Vector] = &[
         );
         let routed = split::strategy(json!({"nginx": {"stableIngress": "main"}}), steps);
         life.lose_reply(ingress_kind()).merge(json!({"spec": {"strategy": {"canary": routed}}})).rest();
-        life.image("web:2").rest();
-        let ingress = life.object(&Key::new(ingress_kind(), "shop", "web-main-canary"));
-        assert_eq!(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"], "50");
+        let key = Key::new(ingress_kind(), "shop", "web-main-canary");
+        let made = life.object(&key)["metadata"]["uid"].clone();
+        // Nothing is shown of Ingresses for a while: that one stands there already is only known by asking.
+        life.stall(&ingress_kind(), 60);
+        let begun = life.now();
+        let weight = |life: &Life| {
+            life.object(&key)["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"].clone()
+        };
+        life.image("web:2").until(|life| weight(life) == "50");
+        assert!(life.now().since(begun) < Span::seconds(60), "it did not wait until it was shown");
+        life.rest();
+        assert_eq!((&life.object(&key)["metadata"]["uid"], weight(&life)), (&made, json!("50")));
+        assert_eq!(life.object(&key)["metadata"]["ownerReferences"][0]["name"], "web");
     }),
     vector("TR55", "a pair for one router, plain Services for the other", || {
         let routing = json!({"alb": {"ingress": "front", "rootService": "root", "servicePort": 80},
@@ -312,6 +363,62 @@ pub const VECTORS: &[Vector] = &[
 
 fn ten_and_pause() -> Value {
     json!({"steps": [{"setWeight": 10}, {"pause": {}}]})
+}
+
+/// A canary behind a load balancer of AWS, at its first step of this weight.
+fn before_the_balancer(weight: i64, canary: &str) -> Moment {
+    let routing = json!({"managedRoutes": [{"name": "beta"}],
+        "alb": {"ingress": "front", "rootService": "root", "servicePort": 80}});
+    let more = json!({"steps": [{"setWeight": weight}, {"pause": {}}]});
+    let mut front = front();
+    front["status"] = json!({"loadBalancer": {"ingress": [{"hostname": "lb.example.org"}]}});
+    let moment = Moment::canary(10, split::strategy(routing, more)).update("v1", "10/10", "v2", canary);
+    at(moment, 0, "v1", "v2").service("root", "").with(front)
+}
+
+fn named((service, weight): (&str, i64)) -> (String, i64) {
+    (service.to_owned(), weight)
+}
+
+/// The backends of a split, and the additional weights of the status, in the step of an experiment in this phase.
+fn with_an_experiment(phase: &str) -> (Vec<(String, i64)>, Value) {
+    let arm = json!({"name": "experiment", "specRef": "canary", "weight": 5});
+    let more = json!({"steps": [{"setWeight": 10}, {"experiment": {"templates": [arm]}}]});
+    let name = "web-v2-2-1";
+    let mut template = crate::moment::template("v2");
+    template["metadata"]["labels"]["rollouts-pod-template-hash"] = json!("arm");
+    let moment = Moment::canary(10, split::strategy(json!({"smi": {"trafficSplitName": "split"}}), more))
+        .update("v1", "10/10", "v2", "1/1")
+        .with(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment",
+            "metadata": {"name": name, "namespace": "shop", "uid": "u-experiment", "resourceVersion": "1", "generation": 1,
+                "labels": {"rollouts-pod-template-hash": "v2"},
+                "ownerReferences": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "uid": "u-web",
+                    "controller": true, "blockOwnerDeletion": true}]},
+            "spec": {"templates": [{"name": "experiment", "replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                "template": crate::moment::template("v2"), "service": {}}]},
+            "status": {"phase": phase, "templateStatuses": [{"name": "experiment", "status": phase, "replicas": 1,
+                "availableReplicas": 1, "serviceName": "experiment-service", "podTemplateHash": "arm"}]}}))
+        .with(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": format!("{name}-experiment"), "namespace": "shop", "uid": "u-arm", "generation": 1,
+                "resourceVersion": "1", "labels": {"app": "web", "rollouts-pod-template-hash": "arm"},
+                "ownerReferences": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Experiment", "name": name,
+                    "uid": "u-experiment", "controller": true, "blockOwnerDeletion": true}]},
+            "spec": {"replicas": 1, "template": template,
+                "selector": {"matchLabels": {"app": "web", "rollouts-pod-template-hash": "arm"}}},
+            "status": {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}}))
+        .service("experiment-service", "arm")
+        .service("root", "");
+    let mut moment =
+        at(moment, 10, "v1", "v2").status(step(1)).status(json!({"canary": {"currentExperiment": name}}));
+    moment.pass();
+    let split = moment.object("split").expect("the TrafficSplit").clone();
+    let backends = split["spec"]["backends"].as_array().cloned().unwrap_or_default();
+    let backend = |one: &Value| {
+        let weight = one["weight"].as_i64().or_else(|| one["weight"].as_str()?.parse().ok());
+        (one["service"].as_str().unwrap_or("").to_owned(), weight.unwrap_or(-1))
+    };
+    let additional = moment.stored()["canary"]["weights"]["additional"].clone();
+    (backends.iter().map(backend).collect(), additional)
 }
 
 fn back_of_five(stable: &str, canary: &str, recorded: i64, steps: Value) -> Moment {
