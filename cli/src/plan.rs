@@ -3,6 +3,7 @@
 //! The figures come from [`tidegate_sim::forecast`], which plays the real controller; here manifests are read and
 //! refused, and forecasts shown.
 
+mod analyses;
 mod render;
 
 use clap::{Args, ValueEnum};
