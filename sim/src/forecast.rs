@@ -11,6 +11,7 @@
 
 mod against;
 mod asked;
+pub mod estimate;
 mod given;
 mod meter;
 mod routers;
@@ -38,7 +39,9 @@ use crate::metrics::MetricsModel;
 use crate::metrics::series::{Of, Series};
 use crate::scenario::{Simple, verbs};
 use crate::trace::view::View;
-use crate::world::{Action, Observer, PodModel, PodModels, Rest, RouterModel, World, WorldConfig};
+use crate::world::{
+    Action, Observer, PodModel, PodModels, Rest, RouterModel, TrafficModel, World, WorldConfig,
+};
 use asked::Runs;
 use meter::Meter;
 use templates::Templates;
@@ -70,8 +73,10 @@ pub struct Refusal {
 /// Plays one update of a Rollout. `others` are the objects around it: its Services, its workload and the templates of its
 /// analyses are taken from there. The Rollout must be valid; what validation finds is the caller's to tell.
 pub fn forecast(rollout: &Object, others: &[Object], startup: Span) -> Result<Forecast, Vec<Refusal>> {
-    let mut stage = Stage::set(rollout, others, startup)?;
-    stage.play().map_err(|refusal| vec![refusal])
+    let mut stage = Stage::set(rollout, others, startup, None)?;
+    let played = stage.play(&mut ()).map_err(|refusal| vec![refusal])?;
+    let asked = stage.asked(&played);
+    Ok(stage.told(played, asked))
 }
 
 /// What a row is about, read off the status.
@@ -104,6 +109,22 @@ struct Begun {
     by_hand: u32,
 }
 
+/// An update that was played to its end.
+struct Played {
+    begun: Vec<Begun>,
+    meter: Meter,
+    promotions: u32,
+    runs: Runs,
+}
+
+impl Played {
+    /// The world when a phase began last before a run was there.
+    fn before(&self, run: &Key) -> Option<World> {
+        let without = self.begun.iter().rev().find(|begun| begun.world.get(run).is_none());
+        without.map(|begun| begun.world.clone())
+    }
+}
+
 struct Stage {
     rollout: Key,
     spec: Spec,
@@ -120,8 +141,13 @@ struct Stage {
 }
 
 impl Stage {
-    /// The first version, at rest, and the second one asked for.
-    fn set(rollout: &Object, others: &[Object], startup: Span) -> Result<Stage, Vec<Refusal>> {
+    /// The first version, at rest. Users send so many requests a second, if somebody counts them.
+    fn set(
+        rollout: &Object,
+        others: &[Object],
+        startup: Span,
+        users: Option<i64>,
+    ) -> Result<Stage, Vec<Refusal>> {
         let refuse = |path: &str, why: String| vec![Refusal { path: path.to_owned(), why }];
         let not_one = || refuse("kind", format!("{} is no Rollout", rollout.meta.name));
         let spec = rollout.rollout().ok_or_else(not_one)?.spec.spec().clone();
@@ -130,7 +156,9 @@ impl Stage {
             let why = format!("each pod is played: at most {MOST_REPLICAS} replicas, found {replicas}");
             return Err(refuse("spec.replicas", why));
         }
-        let mut world = World::new(config(startup));
+        let traffic =
+            users.map(|rps| TrafficModel { rps: vec![(Span::ZERO, rps)], ..TrafficModel::default() });
+        let mut world = World::new(WorldConfig { traffic, ..config(startup) });
         let limit = world.now().plus(LONGEST);
         world.run_to_rest(limit, &mut ());
         let mut notes = Vec::new();
@@ -171,11 +199,11 @@ impl Stage {
         })
     }
 
-    fn play(&mut self) -> Result<Forecast, Refusal> {
+    fn play(&mut self, watch: &mut dyn Observer) -> Result<Played, Refusal> {
         let object = self.world.get(&self.rollout).cloned();
         let uid = object.map_or_else(Text::default, |object| object.meta.uid.clone());
         let mut meter = Meter::new(&self.world, &uid, self.replicas);
-        self.change_template(&mut meter)?;
+        self.change_template(&mut (&mut meter, &mut *watch))?;
         let limit = self.world.now().plus(LONGEST);
         let mut begun = vec![self.beginning(Phase::Unseen, &meter)];
         let mut promotions = 0;
@@ -187,7 +215,7 @@ impl Stage {
             let goes_on = |world: &World| {
                 of.phase(world) == phase && !self.awaits_a_person(world) && world.events() < most
             };
-            let ended = world.run_while(limit, &mut (&mut meter, &mut runs), goes_on);
+            let ended = world.run_while(limit, &mut (&mut meter, (&mut runs, &mut *watch)), goes_on);
             self.world = world;
             let is_over = match ended {
                 None | Some(Rest::AtRest) => self.world.events() >= most,
@@ -209,14 +237,9 @@ impl Stage {
                 now.by_hand += 1;
             }
             let rollout = self.rollout.clone();
-            strike(&mut self.world, &rollout, Simple::Promote, &mut (&mut meter, &mut runs));
+            strike(&mut self.world, &rollout, Simple::Promote, &mut (&mut meter, (&mut runs, &mut *watch)));
         }
-        let before = |run: &Key| {
-            let without = begun.iter().rev().find(|begun| begun.world.get(run).is_none());
-            without.map(|begun| begun.world.clone())
-        };
-        let asked = self.asked(&runs, &before);
-        Ok(self.told(begun, &meter, promotions, asked))
+        Ok(Played { begun, meter, promotions, runs })
     }
 
     /// Notes that another phase began. Steps that were passed in one write each begin (and end) here.
@@ -244,7 +267,7 @@ impl Stage {
     }
 
     /// A second version.
-    fn change_template(&mut self, meter: &mut Meter) -> Result<(), Refusal> {
+    fn change_template(&mut self, watch: &mut dyn Observer) -> Result<(), Refusal> {
         let next = json!({"metadata": {"annotations": {NEXT_VERSION: "next"}}});
         let reference = self.spec.workload_ref.as_ref();
         let key = match reference {
@@ -255,7 +278,7 @@ impl Stage {
             Kind::PodTemplate => json!({"template": next}),
             _ => json!({"spec": {"template": next}}),
         };
-        let done = self.world.user(Action::Merge { key, patch, part: Part::Main }, meter);
+        let done = self.world.user(Action::Merge { key, patch, part: Part::Main }, watch);
         done.map(drop).map_err(|why| Refusal {
             path: if reference.is_some() { "spec.workloadRef" } else { "spec.template" }.to_owned(),
             why: format!("the update was refused: {why}"),
@@ -340,7 +363,8 @@ fn lasts(span: Span) -> bool {
 
 impl Stage {
     /// From what was seen to what is told.
-    fn told(&self, begun: Vec<Begun>, meter: &Meter, promotions: u32, asked: Vec<Asked>) -> Forecast {
+    fn told(&self, played: Played, asked: Vec<Asked>) -> Forecast {
+        let Played { begun, meter, promotions, .. } = played;
         let end = self.world.clone();
         let target = View::of_key(&end, &self.rollout).map(|view| view.new).unwrap_or_default();
         let complete = begun.iter().find(|b| b.phase == Phase::Complete);

@@ -45,6 +45,11 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// All of them, with what is less than a whole one.
+    pub fn requests(self) -> f64 {
+        self.all as f64 / UNIT as f64
+    }
+
     /// Whole requests, and how many of them went wrong.
     pub fn whole(self) -> (i64, i64) {
         let whole = |units: i128| i64::try_from(units / UNIT).unwrap_or(i64::MAX);

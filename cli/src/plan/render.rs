@@ -15,13 +15,8 @@ pub enum Style {
     Markdown,
 }
 
-/// Every forecast, one after the other.
-pub fn plans(forecasts: &[Forecast], style: Style) -> String {
-    let shown: Vec<String> = forecasts.iter().map(|forecast| plan(forecast, style)).collect();
-    shown.join("\n")
-}
-
-fn plan(forecast: &Forecast, style: Style) -> String {
+/// One forecast.
+pub fn plan(forecast: &Forecast, style: Style) -> String {
     let mut table = table(style, plan_header(forecast));
     forecast.rows.iter().for_each(|row| add(&mut table, style, plan_cells(forecast, row)));
     let mut aborts = self::table(style, abort_header(forecast));

@@ -16,7 +16,7 @@ use tidegate_controller::providers;
 use tidegate_controller::rollout::analysis::{INCONCLUSIVE, Question, ROLLOUT_TYPE, STEP_INDEX};
 
 use super::templates::{Answer, Templates, can_be};
-use super::{LONGEST, MOST_PROMOTIONS, Simple, Stage, strike};
+use super::{LONGEST, MOST_PROMOTIONS, Played, Simple, Stage, strike};
 use crate::metrics::series::{Of, Series};
 use crate::world::{Happened, Observer, Rest, World};
 
@@ -111,12 +111,12 @@ pub(super) struct Seen {
     pub run: Arc<Object>,
     /// The step of the Rollout as it was made.
     step: Option<usize>,
-    begins: Time,
-    ends: Option<(Time, String)>,
+    pub begins: Time,
+    pub ends: Option<(Time, String)>,
     /// When it was told to end before it was over.
-    told: Option<Time>,
+    pub told: Option<Time>,
     /// By metric: when each measurement was there.
-    measured: BTreeMap<Text, Vec<Time>>,
+    pub measured: BTreeMap<Text, Vec<Time>>,
     /// By metric: when it was decided, and how.
     decided: BTreeMap<Text, (Time, String)>,
 }
@@ -184,13 +184,13 @@ fn step_of(world: &World, run: &Object) -> Option<usize> {
 }
 
 impl Stage {
-    /// What the update asks. `seen` are the runs of the update with all good; `before` hands out a world in which a run is
-    /// not there yet.
-    pub(super) fn asked(&self, seen: &Runs, before: &dyn Fn(&Key) -> Option<World>) -> Vec<Asked> {
-        seen.order.iter().filter_map(|key| self.ask(seen.seen.get(key)?, before)).collect()
+    /// What the update asks, and what comes of it.
+    pub(super) fn asked(&self, played: &Played) -> Vec<Asked> {
+        let runs = &played.runs;
+        runs.order.iter().filter_map(|key| self.ask(runs.seen.get(key)?, played)).collect()
     }
 
-    fn ask(&self, seen: &Seen, before: &dyn Fn(&Key) -> Option<World>) -> Option<Asked> {
+    fn ask(&self, seen: &Seen, played: &Played) -> Option<Asked> {
         let run = &seen.run;
         let (question, when) = question_of(run, seen.step);
         let since = |at: Time| at.since(self.begin);
@@ -202,9 +202,9 @@ impl Stage {
             let good = self.consequence(&self.world, seen, &metric.name);
             outcomes.extend(good.map(|good| (Answer::Good, good)));
             for answer in possible.into_iter().filter(|answer| *answer != Answer::Good) {
-                let world = before(&run.key());
-                let played = world.and_then(|world| self.played_with(world, seen, &metric.name, answer));
-                outcomes.extend(played.map(|consequence| (answer, consequence)));
+                let world = played.before(&run.key());
+                let consequence = world.and_then(|world| self.played_with(world, seen, &metric.name, answer));
+                outcomes.extend(consequence.map(|consequence| (answer, consequence)));
             }
             let dry_run = body(run)?.status.result(&metric.name).is_some_and(|r| r.dry_run == Some(true));
             metrics.push(AskedMetric {
