@@ -21,6 +21,7 @@ fn json_has_the_documented_shape() {
     let run: Value = serde_json::from_str(&ran.out).unwrap();
     let top = [
         "at_rest",
+        "detections",
         "ends",
         "events",
         "hash",

@@ -307,12 +307,12 @@ impl Moving {
 }
 
 /// `registry/team/web:v2` is web:v2.
-fn short(image: &str) -> &str {
+pub(crate) fn short(image: &str) -> &str {
     image.rsplit('/').next().unwrap_or(image)
 }
 
 /// The image of each version, by hash.
-fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
+pub(crate) fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
     let sets = world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet);
     let image = |set: &Arc<Object>| {
         let hash = set.meta.labels.get(HASH_LABEL)?.clone();

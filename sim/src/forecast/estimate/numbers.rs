@@ -127,8 +127,8 @@ pub fn percentile_95(values: &mut [f64]) -> Option<Figure> {
     let count = values.len() as f64;
     let half = Z * (count * 0.95 * 0.05).sqrt();
     let at = |rank: f64| {
-        let place = (rank.ceil() as i64 - 1).clamp(0, i64::try_from(values.len()).unwrap_or(i64::MAX) - 1);
-        values.get(usize::try_from(place).unwrap_or(0)).copied()
+        let place = usize::try_from(rank.ceil() as i64 - 1).unwrap_or(0);
+        values.get(place.min(values.len().saturating_sub(1))).copied()
     };
     let rank = count * 0.95;
     Some(Figure { value: at(rank)?, low: at(rank - half)?, high: at(rank + half)? })
