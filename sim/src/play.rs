@@ -381,7 +381,7 @@ impl<'a> Stage<'a> {
         detections.note(&meter);
         let detections = detections.all();
         for found in &detections {
-            let what = format!("{} {} found out", found.rollout, found.image);
+            let what = format!("{} {} taken back", found.rollout, found.image);
             self.watch.trace.tell(&self.world, "users", what, found.said());
         }
         let ends = self.ends();

@@ -1,4 +1,4 @@
-//! How long a bad version was there until evidence found it out, and whom that hit.
+//! How long a version was there until an analysis took it back, and whom that hit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::world::{Happened, World};
 /// In the words of the reference, every abort by evidence says this.
 const BY_ANALYSIS: &str = "analysis phase";
 
-/// A version that an analysis found out.
+/// A version whose update an analysis aborted, by evidence or for want of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Detection {
     /// The Rollout.
@@ -27,7 +27,7 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// `1m29s after its first request; it got 1004 of them`, with times in seconds.
+    /// `89.1 s after its first request, 1004 requests exposed`
     pub fn said(&self) -> String {
         match self.after {
             None => "before its first request".to_owned(),
