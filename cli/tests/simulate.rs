@@ -172,7 +172,6 @@ fn plain_manifests_show_what_they_ask() {
     let ran = folder.run("simulate web.yaml checks.yaml");
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for told in [
-        "by the traffic model (requests)",
         "no series under `world.metrics` fits it",
         "web: Analyses",
         "Failed at the 3rd",
