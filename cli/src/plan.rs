@@ -3,7 +3,9 @@
 //! The figures come from [`tidegate_sim::forecast`], which plays the real controller; here manifests are read and
 //! refused, and forecasts shown.
 
-mod render;
+pub(crate) mod analyses;
+mod estimate;
+pub(crate) mod render;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::Span;
 use tidegate_api::validate;
 use tidegate_api::yaml::{self, Document, Severity, SourceError};
+use tidegate_sim::forecast::estimate::{Assumed, Estimate, LIVES, estimate};
 use tidegate_sim::forecast::{Difference, Forecast, Refusal, difference, forecast};
 use tidegate_sim::scenario::{Script, object_of, yaml_error};
 
@@ -26,7 +29,14 @@ The update is played by the real controller in a simulated cluster: the first de
 template changes, all pods take the same time to start. A pause without duration is promoted at once, so the end is \
 the earliest one. At each step a copy of the cluster is aborted and played to rest.
 
-Objects that a Rollout names must be among the files: the workload of a workloadRef. Missing Services are made up.
+Objects that a Rollout names must be among the files: the workload of a workloadRef, and AnalysisTemplates and \
+ClusterAnalysisTemplates. Missing Services are made up.
+
+Where analyses are asked, the plan shows when each measurement happens and what becomes of the update if those of one \
+metric are all good, all bad, unanswered or inconclusive. With --error-rate and --rps it also estimates how often a good \
+version is aborted and a bad one promoted, how long that takes and how many requests it costs: the update is lived \
+through thousands of times with errors drawn by chance. Queries of Prometheus about requests are evaluated on those; \
+what else a metric asks cannot be estimated, and is named.
 
 Examples:
   tidegate plan -f rollout.yaml                         what an update will do
@@ -36,6 +46,10 @@ Examples:
   tidegate plan -f rollout.yaml --startup 40s           with pods that take 40 seconds to be ready
   git show main:rollout.yaml | tidegate plan -f rollout.yaml --against -
                                                         what the change of a manifest changes in the update
+  tidegate plan -f rollout.yaml -f templates.yaml --error-rate 2% --rps 50
+                                                        is a version with 2 % errors found, and at what price?
+  tidegate plan … --error-rate 2% --good-error-rate 0.5% --rps 50 --seeds 100000
+                                                        the same where a good version has errors too
 
 Exit codes: 0 shown; 1 a manifest is invalid or cannot be played; 2 unreadable input, or no Rollout in it.";
 
@@ -58,6 +72,21 @@ pub struct Plan {
     /// How long each pod takes to be ready.
     #[arg(long, default_value = "5s", value_parser = startup)]
     startup: Span,
+    /// Estimates what becomes of a new version with this part of errors: 0.02 or 2%.
+    #[arg(long, value_name = "PART", value_parser = part, requires = "rps", conflicts_with = "against")]
+    error_rate: Option<f64>,
+    /// The part of errors of a good version, and of the one before the update.
+    #[arg(long, value_name = "PART", default_value = "0", value_parser = part, requires = "error_rate")]
+    good_error_rate: f64,
+    /// Requests a second that users send, to all versions together.
+    #[arg(long, requires = "error_rate", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    rps: Option<i64>,
+    /// How many updates to each version are lived through.
+    #[arg(long, default_value_t = LIVES, value_parser = lives, requires = "error_rate")]
+    seeds: usize,
+    /// Where the chance of the estimate comes from.
+    #[arg(long, default_value_t = 0, requires = "error_rate")]
+    seed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,6 +104,21 @@ fn startup(text: &str) -> Result<Span, String> {
     span.ok()
         .filter(|span| (0..=86_400_000).contains(&span.0))
         .ok_or_else(|| "this must be a duration such as 5s or 1m30s, a day at most".to_owned())
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let part = match text.strip_suffix('%') {
+        Some(percent) => number(percent).map(|percent| percent / 100.0),
+        None => number(text),
+    };
+    part.filter(|part| (0.0..=1.0).contains(part))
+        .ok_or_else(|| "this must be a part of all requests, such as 0.02 or 2%".to_owned())
+}
+
+fn lives(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|number| (1..=10_000_000).contains(number));
+    number.ok_or_else(|| "this must be a number from 1 to 10000000".to_owned())
 }
 
 /// What is wrong, and how bad that is.
@@ -104,14 +148,17 @@ impl Plan {
         }
         let new = self.forecasts(&files)?;
         if old.is_empty() {
-            let values = || new.iter().map(Forecast::to_value).collect::<Vec<Value>>();
             return Ok(match self.output {
-                Output::Table => render::plans(&new, render::Style::Table),
-                Output::Markdown => render::plans(&new, render::Style::Markdown),
-                Output::Json => format!("{:#}\n", json!({"rollouts": values()})),
+                Output::Table => plans(&new, render::Style::Table),
+                Output::Markdown => plans(&new, render::Style::Markdown),
+                Output::Json => {
+                    let values: Vec<Value> = new.iter().map(value).collect();
+                    format!("{:#}\n", json!({"rollouts": values}))
+                }
             });
         }
-        let (pairs, removed, added) = paired(self.forecasts(&old)?, new);
+        let bare = |all: Vec<Planned>| all.into_iter().map(|(forecast, _)| forecast).collect();
+        let (pairs, removed, added) = paired(bare(self.forecasts(&old)?), bare(new));
         Ok(match self.output {
             Output::Table => render::differences(&pairs, &removed, &added, render::Style::Table),
             Output::Markdown => render::differences(&pairs, &removed, &added, render::Style::Markdown),
@@ -124,14 +171,14 @@ impl Plan {
         })
     }
 
-    fn forecasts(&self, files: &[&String]) -> Result<Vec<Forecast>, Refused> {
+    fn forecasts(&self, files: &[&String]) -> Result<Vec<Planned>, Refused> {
         let documents = read(files)?;
         let objects: Vec<(Document, Object)> = checked(documents, files)?;
         let others: Vec<Object> = objects.iter().map(|(_, object)| object.clone()).collect();
         let (mut forecasts, mut findings) = (Vec::new(), Vec::new());
         for (document, object) in objects.iter().filter(|(_, object)| object.kind == Kind::Rollout) {
-            match forecast(object, &others, self.startup) {
-                Ok(forecast) => forecasts.push(forecast),
+            match self.planned(object, &others) {
+                Ok(planned) => forecasts.push(planned),
                 Err(refusals) => findings.extend(refusals.into_iter().map(|Refusal { path, why }| {
                     document.error_at(&path, format!("Rollout {}: {path}: {why}", object.meta.name))
                 })),
@@ -139,6 +186,34 @@ impl Plan {
         }
         if findings.is_empty() { Ok(forecasts) } else { Err(Refused { exit: Exit::Failed, findings }) }
     }
+
+    fn planned(&self, rollout: &Object, others: &[Object]) -> Result<Planned, Vec<Refusal>> {
+        let forecast = forecast(rollout, others, self.startup)?;
+        let (Some(error_rate), Some(rps)) = (self.error_rate, self.rps) else { return Ok((forecast, None)) };
+        let (good_error_rate, lives) = (self.good_error_rate, self.seeds);
+        let assumed = Assumed { rps, error_rate, good_error_rate, lives, seed: self.seed };
+        let estimate = estimate(rollout, others, self.startup, assumed)?;
+        Ok((forecast, Some(estimate)))
+    }
+}
+
+/// What is shown of one Rollout.
+type Planned = (Forecast, Option<Estimate>);
+
+fn plans(all: &[Planned], style: render::Style) -> String {
+    let shown = |(forecast, estimate): &Planned| {
+        let estimate = estimate.as_ref().map(|estimate| estimate::shown(forecast, estimate, style));
+        render::plan(forecast, style) + &estimate.unwrap_or_default()
+    };
+    all.iter().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+fn value((forecast, estimate): &Planned) -> Value {
+    let mut value = forecast.to_value();
+    if let Some(estimate) = estimate {
+        value["estimate"] = estimate.to_value();
+    }
+    value
 }
 
 fn read(files: &[&String]) -> Result<Vec<Document>, Refused> {

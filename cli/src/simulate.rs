@@ -3,16 +3,21 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_api::object::{Kind, Object};
+use tidegate_api::spec::StepKind;
 use tidegate_api::time::Span;
 use tidegate_api::yaml::{self, SourceError};
+use tidegate_sim::forecast::{Forecast, STARTUP, forecast};
 use tidegate_sim::play::{Outcome, play};
 use tidegate_sim::scenario::{Entry, Moment, Script, Verb, object_of, yaml_error};
+use tidegate_sim::world::TrafficModel;
 
 use crate::Exit;
 use crate::input::{self, Beside, Input};
 use crate::output;
+use crate::plan::analyses;
+use crate::plan::render::Style;
 use crate::progress::Progress;
 
 /// Arguments of `simulate`.
@@ -59,16 +64,27 @@ impl Simulate {
             if !outcome.failures.is_empty() {
                 exit = exit.max(Exit::Failed);
             }
+            let asked = asked(script);
+            for error in asked.iter().filter_map(|asked| asked.as_ref().err()) {
+                input::complain(error);
+                exit = exit.max(Exit::Failed);
+            }
+            let asked: Vec<&Forecast> = asked.iter().flatten().collect();
             let text = match self.output {
                 Output::Json => {
                     for failure in &outcome.failures {
                         eprintln!("{}: FAILED: {failure}", script.name);
                     }
-                    format!("{}\n", outcome.to_value())
+                    let mut value = outcome.to_value();
+                    if !asked.is_empty() {
+                        value["analyses"] = asked.iter().map(|forecast| analyses_of(forecast)).collect();
+                    }
+                    format!("{value}\n")
                 }
                 Output::Trace => {
                     let gap = if at > 0 { "\n" } else { "" };
-                    format!("{gap}{}", shown(script, &outcome))
+                    let asked: String = asked.iter().map(|forecast| told(forecast)).collect();
+                    format!("{gap}{}{asked}", shown(script, &outcome))
                 }
             };
             exit = output::say(&text, exit);
@@ -100,6 +116,46 @@ impl Simulate {
     }
 }
 
+/// What plain manifests ask while they are updated. In a scenario the story says what is measured.
+fn asked(script: &Script) -> Vec<Result<Forecast, SourceError>> {
+    if script.promote_after.is_none() {
+        return Vec::new();
+    }
+    let rollouts = script.given.iter().filter(|object| object.kind == Kind::Rollout && asks(object));
+    let of = |rollout: &Object| {
+        forecast(rollout, &script.given, STARTUP).map_err(|refusals| {
+            let why: Vec<String> = refusals.iter().map(|one| format!("{}: {}", one.path, one.why)).collect();
+            yaml_error(&script.name, &format!("Rollout {}: {}", rollout.meta.name, why.join("; ")))
+        })
+    };
+    rollouts.map(of).collect()
+}
+
+/// Whether a Rollout names templates.
+fn asks(rollout: &Object) -> bool {
+    let Some(body) = rollout.rollout() else { return false };
+    let steps = body.spec.spec().canary().into_iter().flat_map(|canary| &canary.steps);
+    let mut kinds = steps.map(|step| &step.kind);
+    let asks_in_steps = kinds.any(|kind| match kind {
+        StepKind::Analysis(_) => true,
+        StepKind::Experiment(experiment) => !experiment.analyses.is_empty(),
+        _ => false,
+    });
+    asks_in_steps
+        || body.spec.spec().canary().is_some_and(|canary| canary.analysis.is_some())
+        || body.spec.spec().blue_green().is_some_and(|spec| {
+            spec.pre_promotion_analysis.is_some() || spec.post_promotion_analysis.is_some()
+        })
+}
+
+fn told(forecast: &Forecast) -> String {
+    format!("\n{}: {}", forecast.name, analyses::shown(forecast, Style::Table).trim_end()) + "\n"
+}
+
+fn analyses_of(forecast: &Forecast) -> Value {
+    json!({"rollout": forecast.name, "asked": forecast.to_value()["analyses"]})
+}
+
 /// Plain manifests: the first deployment, an update of the first container, to rest.
 fn of_manifests(name: &str, given: Vec<Object>) -> Result<Script, SourceError> {
     let mut script = Script::of(name, Vec::new());
@@ -116,6 +172,13 @@ fn of_manifests(name: &str, given: Vec<Object>) -> Result<Script, SourceError> {
         return Err(yaml_error(name, "there is no Rollout to simulate"));
     }
     script.about = "The first deployment, then an update.".to_owned();
+    if given.iter().any(|object| object.analysis_template().is_some()) {
+        // Queries about users are answered, so there are some.
+        let traffic = TrafficModel::default();
+        let rps = traffic.rps.first().map_or(0, |(_, rps)| *rps);
+        script.about += &format!(" Users send {rps} requests a second; none of them fails.");
+        script.traffic = Some(traffic);
+    }
     script.given = given;
     script.promote_after = Some(PATIENCE);
     Ok(script)

@@ -6,10 +6,11 @@ use program::{Folder, MANIFEST};
 use tidegate_api::yaml;
 
 const CI: &str = include_str!("../../docs/ci.md");
+const THRESHOLDS: &str = include_str!("../../docs/thresholds.md");
 
 /// The fenced blocks of a language.
-fn blocks(language: &str) -> Vec<&'static str> {
-    let parts: Vec<&str> = CI.split("```").skip(1).step_by(2).collect();
+fn blocks(page: &'static str, language: &str) -> Vec<&'static str> {
+    let parts: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
     let mut blocks = Vec::new();
     for part in parts {
         let (name, text) = part.split_once('\n').expect("a fence ends its line");
@@ -23,7 +24,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn every_command_of_the_ci_page_runs() {
     let folder = Folder::new("documentation");
-    let [scenario, workflow] = blocks("yaml")[..] else { panic!("two YAML blocks") };
+    let [scenario, workflow] = blocks(CI, "yaml")[..] else { panic!("two YAML blocks") };
     folder.write("manifests/web.yaml", MANIFEST);
     folder.write("scenarios/bad_image.yaml", scenario);
     let accepted = folder.run("test --accept");
@@ -32,7 +33,7 @@ fn every_command_of_the_ci_page_runs() {
     let documents = yaml::read("docs/ci.md", workflow).unwrap();
     let steps = documents[0].value["jobs"]["scenarios"]["steps"].as_array().unwrap();
     let steps = steps.iter().filter_map(|step| step["run"].as_str());
-    let others = blocks("").into_iter().flat_map(str::lines);
+    let others = blocks(CI, "").into_iter().flat_map(str::lines);
     let commands: Vec<&str> =
         steps.chain(others).filter(|command| command.starts_with("tidegate ")).collect();
     assert_eq!(commands.len(), 5, "{commands:?}");
@@ -42,4 +43,21 @@ fn every_command_of_the_ci_page_runs() {
     }
     assert!(folder.read("summary.md").starts_with("## Scenarios: 1 passed, 0 failed\n"));
     assert!(folder.read("tidegate.xml").contains("tests=\"1\" failures=\"0\""));
+}
+
+/// Every figure of the page is what its command prints.
+#[test]
+fn every_figure_about_thresholds_is_printed() {
+    let folder = Folder::new("thresholds");
+    let [release, checks] = blocks(THRESHOLDS, "yaml")[..] else { panic!("two YAML blocks") };
+    folder.write("release.yaml", release);
+    folder.write("checks.yaml", checks);
+    let shown = blocks(THRESHOLDS, "console");
+    assert_eq!(shown.len(), 6);
+    for block in shown {
+        let (command, expected) = block.split_once('\n').unwrap();
+        let ran = folder.shell(command.strip_prefix("$ ").unwrap());
+        assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
+        assert!(ran.out.contains(expected), "{command} prints\n{}not\n{expected}", ran.out);
+    }
 }

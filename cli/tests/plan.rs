@@ -103,6 +103,60 @@ fn everything_that_is_wrong_is_said_at_its_place() {
 }
 
 #[test]
+fn analyses_are_shown_with_what_each_outcome_leads_to() {
+    insta::assert_snapshot!(plan(&["-f", &manifest("web-analysis-step"), &manifest("web-checks")]));
+}
+
+#[test]
+fn a_template_that_is_not_there_is_named_at_its_place() {
+    insta::assert_snapshot!(plan(&["-f", &manifest("web-analysis-background")]));
+}
+
+#[test]
+fn what_analyses_do_differently_is_shown() {
+    let read = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(manifest(name));
+        std::fs::read_to_string(path).expect("read")
+    };
+    let new = read("web-checks")
+        .replace("failureLimit: 2", "failureLimit: 1")
+        .replace("interval: 30s", "interval: 20s");
+    let new = format!("{}---\n{new}", read("web-analysis-step"));
+    let (rollout, old) = (manifest("web-analysis-step"), manifest("web-checks"));
+    insta::assert_snapshot!(tidegate(&["plan", "-f", "-", "--against", &rollout, "--against", &old], &new));
+}
+
+const ESTIMATE: [&str; 8] =
+    ["--error-rate", "1.5%", "--good-error-rate", "0.005", "--rps", "50", "--seeds", "2000"];
+
+#[test]
+fn an_estimate_as_a_table() {
+    let files = ["-f", &manifest("web-analysis-step"), &manifest("web-checks")];
+    let shown = plan(&[&files[..], &ESTIMATE].concat());
+    let estimate = shown.split_once("Estimate of").map(|(_, estimate)| estimate);
+    insta::assert_snapshot!(estimate.expect("an estimate"));
+}
+
+#[test]
+fn an_estimate_as_markdown_and_json() {
+    let files = ["-f", &manifest("web-analysis-background"), &manifest("web-checks")];
+    let shown = plan(&[&files[..], &ESTIMATE, &["-o", "markdown"]].concat());
+    let estimate = shown.split_once("### Estimate").map(|(_, estimate)| estimate);
+    insta::assert_snapshot!(estimate.expect("an estimate"));
+    let json = plan(&[&files[..], &ESTIMATE, &["-o", "json"]].concat());
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    insta::assert_snapshot!(format!("{:#}", value["rollouts"][0]["estimate"]));
+}
+
+#[test]
+fn where_nothing_is_asked_there_is_nothing_to_estimate() {
+    let shown = plan(&[&["-f", &manifest("web-canary")], &ESTIMATE[..]].concat());
+    let estimate = shown.split_once("Estimate of").map(|(_, estimate)| estimate);
+    insta::assert_snapshot!(estimate.expect("an estimate"));
+    insta::assert_snapshot!(plan(&["-f", &manifest("web-canary"), "--error-rate", "2"]));
+}
+
+#[test]
 fn a_workload_that_is_not_there_is_named() {
     let lone = "\
 apiVersion: argoproj.io/v1alpha1
@@ -153,7 +207,10 @@ fn every_key_of_the_json_is_documented() {
     let documentation = std::fs::read_to_string(path).expect("docs/plan.md");
     let (new, old) = (manifest("web-canary"), manifest("web-canary-gated"));
     let mut found = Vec::new();
-    for arguments in [vec!["-f", &new, "-o", "json"], vec!["-f", &new, "--against", &old, "-o", "json"]] {
+    let (asks, checks) = (manifest("web-analysis-step"), manifest("web-checks"));
+    let asked = [&["-f", &asks, &checks, "-o", "json"], &ESTIMATE[..]].concat();
+    let against = vec!["-f", &new, "--against", &old, "-o", "json"];
+    for arguments in [vec!["-f", &new, "-o", "json"], against, asked] {
         keys(&serde_json::from_str(&plan(&arguments)).expect("JSON"), &mut found);
     }
     let missing: Vec<&String> =

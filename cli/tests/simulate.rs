@@ -21,6 +21,7 @@ fn json_has_the_documented_shape() {
     let run: Value = serde_json::from_str(&ran.out).unwrap();
     let top = [
         "at_rest",
+        "detections",
         "ends",
         "events",
         "hash",
@@ -159,4 +160,59 @@ fn a_world_that_takes_no_output_is_three() {
     let ran = folder.run_into("simulate web.yaml", full.into());
     assert_eq!(ran.code, Some(3));
     assert!(ran.err.starts_with("error: cannot write to standard output: "), "{}", ran.err);
+}
+
+/// What plain manifests ask is shown as `plan` shows it, and the queries about users are answered meanwhile.
+#[test]
+fn plain_manifests_show_what_they_ask() {
+    let folder = Folder::new("simulate_analyses");
+    folder.write("web.yaml", include_str!("../../scenarios/manifests/web-analysis-step.yaml"));
+    let checks = include_str!("../../scenarios/manifests/web-checks.yaml");
+    folder.write("checks.yaml", checks);
+    let ran = folder.run("simulate web.yaml checks.yaml");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for told in [
+        "no series under `world.metrics` fits it",
+        "web: Analyses",
+        "Failed at the 3rd",
+        "Inconclusive at the 2nd",
+    ] {
+        assert!(ran.out.contains(told), "{told}: {}", ran.out);
+    }
+    let json: Value = serde_json::from_str(&folder.run("simulate web.yaml checks.yaml -o json").out).unwrap();
+    let asked = &json["analyses"][0];
+    assert_eq!((&asked["rollout"], &asked["asked"][0]["question"]), (&"web".into(), &"Step".into()));
+    let missing = folder.run("simulate web.yaml");
+    assert_eq!(missing.code, Some(1));
+    let named = "spec.strategy.canary.steps[1].analysis.templates[0].templateName: AnalysisTemplate \"checks\" is not";
+    assert!(missing.err.contains(named), "{}", missing.err);
+}
+
+/// A version that an analysis found out is told with what it cost.
+#[test]
+fn what_a_bad_version_cost_is_told() {
+    let folder = Folder::new("simulate_detections");
+    folder.write("web.yaml", include_str!("../../scenarios/manifests/web-analysis-step.yaml"));
+    let checks = include_str!("../../scenarios/manifests/web-checks.yaml");
+    let metrics = checks.split_once("  - name: queue").map(|(before, _)| before).unwrap();
+    folder.write("checks.yaml", metrics);
+    folder.write(
+        "bad.yaml",
+        "about: A bad version is found out.\ngiven: [web.yaml, checks.yaml]\nworld: {traffic: {rps: 100}, \
+         quality: {\"web:v2\": {errors: 5%}}}\nwhen:\n- {at: 0s, set_image: {rollout: web, image: \"web:v2\"}}\n\
+         then: {ends: Degraded}\n",
+    );
+    let ran = folder.run("simulate bad.yaml -o json");
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    let [found] = &json["detections"].as_array().unwrap()[..] else { panic!("{json:#}") };
+    for key in keys(found) {
+        assert!(DOCUMENTED.contains(&format!("`{key}`")), "docs/output.md says nothing of {key}");
+    }
+    assert_eq!((&found["rollout"], &found["image"]), (&"web".into(), &"web:v2".into()));
+    // Measured after one, two and three minutes; a fifth of the requests goes there until the pod is replaced.
+    let (after, exposed) = (found["after_ms"].as_i64().unwrap(), found["requests_exposed"].as_i64().unwrap());
+    assert!((170_000..=190_000).contains(&after), "{after}");
+    assert!((after / 50..=after / 50 + 200).contains(&exposed), "{exposed} in {after} ms");
+    let last = folder.run("simulate bad.yaml").out;
+    assert!(last.contains("web web:v2 taken back"), "{last}");
 }

@@ -10,15 +10,22 @@
 //! the figures are those of the manifest. Start with [`forecast`].
 
 mod against;
+mod asked;
+pub mod estimate;
 mod given;
 mod meter;
 mod routers;
 mod shape;
+mod templates;
 #[cfg(test)]
 mod tests;
 
 pub use against::{Change, Difference, Pair, difference};
+pub use asked::{Asked, AskedMetric, Consequence, Reaction};
 pub use shape::{Abort, End, Forecast, Row};
+pub use templates::Answer;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_api::object::{Key, Kind, Object, Text};
@@ -28,10 +35,16 @@ use tidegate_controller::world::workload_key;
 
 use crate::cluster::store::Part;
 use crate::dataplane::flow::Flow;
+use crate::metrics::MetricsModel;
+use crate::metrics::series::{Of, Series};
 use crate::scenario::{Simple, verbs};
 use crate::trace::view::View;
-use crate::world::{Action, PodModel, PodModels, Rest, RouterModel, World, WorldConfig};
+use crate::world::{
+    Action, Observer, PodModel, PodModels, Rest, RouterModel, TrafficModel, World, WorldConfig,
+};
+use asked::Runs;
 use meter::Meter;
+use templates::Templates;
 
 /// How long pods take to be ready unless a caller says otherwise.
 pub const STARTUP: Span = Span::seconds(5);
@@ -43,6 +56,10 @@ const LONGEST: Span = Span::seconds(100 * 365 * 24 * 3600);
 const NEXT_VERSION: &str = "tidegate/forecast";
 /// No manifest needs a person so often.
 const MOST_PROMOTIONS: u32 = 10_000;
+/// An update in which more happens than this is not played.
+const MOST_EVENTS: u64 = 5_000_000;
+/// Somebody is waited for if nothing but measurements happens, and the next of them only after this time.
+const IDLE: Span = Span::seconds(1);
 
 /// Why there is no forecast: the field that is to blame, and what is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,11 +70,13 @@ pub struct Refusal {
     pub why: String,
 }
 
-/// Plays one update of a Rollout. `others` are the objects around it: its Services and its workload are taken from
-/// there. The Rollout must be valid; what validation finds is the caller's to tell.
+/// Plays one update of a Rollout. `others` are the objects around it: its Services, its workload and the templates of its
+/// analyses are taken from there. The Rollout must be valid; what validation finds is the caller's to tell.
 pub fn forecast(rollout: &Object, others: &[Object], startup: Span) -> Result<Forecast, Vec<Refusal>> {
-    let mut stage = Stage::set(rollout, others, startup)?;
-    stage.play().map_err(|refusal| vec![refusal])
+    let mut stage = Stage::set(rollout, others, startup, None)?;
+    let played = stage.play(&mut ()).map_err(|refusal| vec![refusal])?;
+    let asked = stage.asked(&played);
+    Ok(stage.told(played, asked))
 }
 
 /// What a row is about, read off the status.
@@ -73,6 +92,8 @@ enum Phase {
     Held,
     /// Blue-green, on the way to the switch after a pause.
     Promoted,
+    /// Blue-green, switched, and asked about before the old version goes.
+    Switched,
     /// Given up.
     Aborted,
     /// The new version is the stable one; the old one may still have pods.
@@ -88,12 +109,29 @@ struct Begun {
     by_hand: u32,
 }
 
+/// An update that was played to its end.
+struct Played {
+    begun: Vec<Begun>,
+    meter: Meter,
+    promotions: u32,
+    runs: Runs,
+}
+
+impl Played {
+    /// The world when a phase began last before a run was there.
+    fn before(&self, run: &Key) -> Option<World> {
+        let without = self.begun.iter().rev().find(|begun| begun.world.get(run).is_none());
+        without.map(|begun| begun.world.clone())
+    }
+}
+
 struct Stage {
     rollout: Key,
     spec: Spec,
     replicas: i64,
     startup: Span,
     notes: Vec<String>,
+    templates: Templates,
     world: World,
     begin: Time,
     /// The hash before the update.
@@ -103,8 +141,13 @@ struct Stage {
 }
 
 impl Stage {
-    /// The first version, at rest, and the second one asked for.
-    fn set(rollout: &Object, others: &[Object], startup: Span) -> Result<Stage, Vec<Refusal>> {
+    /// The first version, at rest. Users send so many requests a second, if somebody counts them.
+    fn set(
+        rollout: &Object,
+        others: &[Object],
+        startup: Span,
+        users: Option<i64>,
+    ) -> Result<Stage, Vec<Refusal>> {
         let refuse = |path: &str, why: String| vec![Refusal { path: path.to_owned(), why }];
         let not_one = || refuse("kind", format!("{} is no Rollout", rollout.meta.name));
         let spec = rollout.rollout().ok_or_else(not_one)?.spec.spec().clone();
@@ -113,11 +156,15 @@ impl Stage {
             let why = format!("each pod is played: at most {MOST_REPLICAS} replicas, found {replicas}");
             return Err(refuse("spec.replicas", why));
         }
-        let mut world = World::new(config(startup));
+        let traffic =
+            users.map(|rps| TrafficModel { rps: vec![(Span::ZERO, rps)], ..TrafficModel::default() });
+        let mut world = World::new(WorldConfig { traffic, ..config(startup) });
         let limit = world.now().plus(LONGEST);
         world.run_to_rest(limit, &mut ());
         let mut notes = Vec::new();
-        for object in given::surroundings(rollout, &spec, others, &mut notes)? {
+        let templates = templates::templates(rollout, &spec, others, &mut notes)?;
+        let around = given::surroundings(rollout, &spec, others, &mut notes)?;
+        for object in templates.played.iter().cloned().chain(around) {
             let name = format!("{} {}", object.kind.name(), object.meta.name);
             let made = world.user(Action::Create(object), &mut ());
             made.map_err(|why| refuse("spec", format!("{name} was refused: {why}")))?;
@@ -138,45 +185,61 @@ impl Stage {
         let start = Time(world.now().stamp().plus_seconds(1).time().0);
         world.run_until(start, &mut ());
         let old = status.current().to_owned();
-        let stage =
-            Stage { rollout: key, spec, replicas, startup, notes, world, begin: start, old, was_held: false };
-        Ok(stage)
+        Ok(Stage {
+            rollout: key,
+            spec,
+            replicas,
+            startup,
+            notes,
+            templates,
+            world,
+            begin: start,
+            old,
+            was_held: false,
+        })
     }
 
-    fn play(&mut self) -> Result<Forecast, Refusal> {
+    fn play(&mut self, watch: &mut dyn Observer) -> Result<Played, Refusal> {
         let object = self.world.get(&self.rollout).cloned();
         let uid = object.map_or_else(Text::default, |object| object.meta.uid.clone());
         let mut meter = Meter::new(&self.world, &uid, self.replicas);
-        self.change_template(&mut meter)?;
+        self.change_template(&mut (&mut meter, &mut *watch))?;
         let limit = self.world.now().plus(LONGEST);
         let mut begun = vec![self.beginning(Phase::Unseen, &meter)];
         let mut promotions = 0;
+        let mut runs = Runs::default();
+        let most = self.world.events().saturating_add(MOST_EVENTS);
         loop {
             let phase = self.phase(&self.world);
-            let (stage, world) = (PhaseOf::of(self), &mut self.world);
-            match world.run_while(limit, &mut meter, |world| stage.phase(world) == phase) {
-                None => self.enter(&mut begun, &mut meter),
-                Some(Rest::AtRest) => {
-                    if self.phase(&self.world) != phase {
-                        self.enter(&mut begun, &mut meter);
-                        continue;
-                    }
-                    if !self.is_paused() || promotions == MOST_PROMOTIONS {
-                        break;
-                    }
-                    promotions += 1;
-                    if let Some(now) = begun.last_mut() {
-                        now.by_hand += 1;
-                    }
-                    self.strike(&self.rollout.clone(), Simple::Promote, &mut meter);
-                }
-                Some(Rest::TimedOut | Rest::Livelock) => {
-                    let why = "the update comes to no end".to_owned();
-                    return Err(Refusal { path: "spec.strategy".to_owned(), why });
-                }
+            let (of, mut world) = (PhaseOf::of(self), self.world.clone());
+            let goes_on = |world: &World| {
+                of.phase(world) == phase && !self.awaits_a_person(world) && world.events() < most
+            };
+            let ended = world.run_while(limit, &mut (&mut meter, (&mut runs, &mut *watch)), goes_on);
+            self.world = world;
+            let is_over = match ended {
+                None | Some(Rest::AtRest) => self.world.events() >= most,
+                Some(Rest::TimedOut | Rest::Livelock) => true,
+            };
+            if is_over {
+                let why = "the update comes to no end in reasonable time".to_owned();
+                return Err(Refusal { path: "spec.strategy".to_owned(), why });
             }
+            if self.phase(&self.world) != phase {
+                self.enter(&mut begun, &mut meter);
+                continue;
+            }
+            if !self.is_paused_in(&self.world) || promotions == MOST_PROMOTIONS {
+                break;
+            }
+            promotions += 1;
+            if let Some(now) = begun.last_mut() {
+                now.by_hand += 1;
+            }
+            let rollout = self.rollout.clone();
+            strike(&mut self.world, &rollout, Simple::Promote, &mut (&mut meter, (&mut runs, &mut *watch)));
         }
-        Ok(self.told(begun, &meter, promotions))
+        Ok(Played { begun, meter, promotions, runs })
     }
 
     /// Notes that another phase began. Steps that were passed in one write each begin (and end) here.
@@ -203,12 +266,8 @@ impl Stage {
         Begun { phase, world: self.world.clone(), meter: meter.clone(), by_hand: 0 }
     }
 
-    fn strike(&mut self, rollout: &Key, verb: Simple, meter: &mut Meter) {
-        strike(&mut self.world, rollout, verb, meter);
-    }
-
     /// A second version.
-    fn change_template(&mut self, meter: &mut Meter) -> Result<(), Refusal> {
+    fn change_template(&mut self, watch: &mut dyn Observer) -> Result<(), Refusal> {
         let next = json!({"metadata": {"annotations": {NEXT_VERSION: "next"}}});
         let reference = self.spec.workload_ref.as_ref();
         let key = match reference {
@@ -219,7 +278,7 @@ impl Stage {
             Kind::PodTemplate => json!({"template": next}),
             _ => json!({"spec": {"template": next}}),
         };
-        let done = self.world.user(Action::Merge { key, patch, part: Part::Main }, meter);
+        let done = self.world.user(Action::Merge { key, patch, part: Part::Main }, watch);
         done.map(drop).map_err(|why| Refusal {
             path: if reference.is_some() { "spec.workloadRef" } else { "spec.template" }.to_owned(),
             why: format!("the update was refused: {why}"),
@@ -230,11 +289,32 @@ impl Stage {
         PhaseOf::of(self).phase(world)
     }
 
-    fn is_paused(&self) -> bool {
-        let body = self.world.get(&self.rollout).and_then(|object| object.rollout());
-        let phase = self.phase(&self.world);
-        !matches!(phase, Phase::Complete | Phase::Aborted)
-            && body.is_some_and(|body| !body.status.pause_conditions().is_empty())
+    fn is_paused_in(&self, world: &World) -> bool {
+        let body = world.get(&self.rollout).and_then(|object| object.rollout());
+        body.is_some_and(|body| !body.status.pause_conditions().is_empty())
+            && !matches!(self.phase(world), Phase::Complete | Phase::Aborted)
+    }
+
+    /// Whether a person alone can end the pause while measurements go on and on: such a world never rests.
+    fn awaits_a_person(&self, world: &World) -> bool {
+        let is_running = |run: &Arc<Object>| run.analysis_run().is_some_and(|body| !body.status.is_over());
+        self.is_paused_in(world)
+            && self.is_endless(self.phase(world))
+            && world.next_at().is_some_and(|next| next.since(world.now()).0 >= IDLE.0)
+            && world.store().of_kind(&Kind::AnalysisRun).any(is_running)
+    }
+
+    fn is_endless(&self, phase: Phase) -> bool {
+        match (phase, &self.spec.strategy) {
+            (Phase::Step(at), Strategy::Canary(canary)) => {
+                let step = canary.steps.get(at);
+                step.is_some_and(|step| {
+                    matches!(step.kind, StepKind::Pause(_)) && step.raw["pause"]["duration"].is_null()
+                })
+            }
+            (_, Strategy::BlueGreen(blue_green)) => blue_green.auto_promotion_seconds == 0,
+            _ => false,
+        }
     }
 }
 
@@ -244,6 +324,8 @@ struct PhaseOf {
     old: String,
     is_canary: bool,
     was_held: bool,
+    /// Whether something is asked after a switch.
+    asks_after: bool,
 }
 
 impl PhaseOf {
@@ -253,6 +335,7 @@ impl PhaseOf {
             old: stage.old.clone(),
             is_canary: stage.spec.canary().is_some(),
             was_held: stage.was_held,
+            asks_after: stage.spec.blue_green().is_some_and(|spec| spec.post_promotion_analysis.is_some()),
         }
     }
 
@@ -265,6 +348,7 @@ impl PhaseOf {
             () if status.is_aborted() => Phase::Aborted,
             () if status.current() == status.stable_hash() => Phase::Complete,
             () if self.is_canary => Phase::Step(index()),
+            () if self.asks_after && status.active() == status.current() => Phase::Switched,
             () if !status.pause_conditions().is_empty() => Phase::Held,
             () if self.was_held => Phase::Promoted,
             () => Phase::Preview,
@@ -279,7 +363,8 @@ fn lasts(span: Span) -> bool {
 
 impl Stage {
     /// From what was seen to what is told.
-    fn told(&self, begun: Vec<Begun>, meter: &Meter, promotions: u32) -> Forecast {
+    fn told(&self, played: Played, asked: Vec<Asked>) -> Forecast {
+        let Played { begun, meter, promotions, .. } = played;
         let end = self.world.clone();
         let target = View::of_key(&end, &self.rollout).map(|view| view.new).unwrap_or_default();
         let complete = begun.iter().find(|b| b.phase == Phase::Complete);
@@ -314,6 +399,7 @@ impl Stage {
             extra_pod_seconds: meter.extra.0.saturating_add(500) / 1000,
             fewest_ready: meter.fewest_ready,
             promotions,
+            asked,
             end: End {
                 phase: text(&status.phase),
                 message: text(&status.message),
@@ -334,7 +420,7 @@ impl Stage {
         let is_change = match now.phase {
             Phase::Step(at) => self.steps() <= at,
             Phase::Preview | Phase::Promoted => true,
-            Phase::Unseen | Phase::Held | Phase::Aborted | Phase::Complete => false,
+            Phase::Unseen | Phase::Held | Phase::Switched | Phase::Aborted | Phase::Complete => false,
         };
         // Right after a whole second, as delays and pods are counted in those.
         let wait = match takes.0 / 2000 {
@@ -378,6 +464,7 @@ impl Stage {
             Phase::Preview => "preview starts".to_owned(),
             Phase::Held => "pause before the switch".to_owned(),
             Phase::Promoted => "switch".to_owned(),
+            Phase::Switched => "after the switch".to_owned(),
             Phase::Complete => "old pods stay".to_owned(),
             Phase::Aborted => "aborted".to_owned(),
             Phase::Unseen => String::new(),
@@ -395,6 +482,8 @@ impl Stage {
             (Phase::Step(at), Strategy::Canary(canary)) => match canary.steps.get(at).map(|s| &s.kind) {
                 Some(StepKind::Pause(_)) if now.by_hand == 0 => pause_text(&canary.steps[at].raw),
                 Some(StepKind::Pause(_)) => by_hand("pause without duration"),
+                Some(StepKind::Analysis(_)) => paused("analysis".to_owned()),
+                Some(StepKind::Experiment(_)) => paused("experiment".to_owned()),
                 _ if self.is_routed() => paused(format!("{pods} and known to proxies")),
                 _ => paused(pods),
             },
@@ -403,6 +492,10 @@ impl Stage {
                 (0, _) => "pause".to_owned(),
                 (_, _) => by_hand("autoPromotionEnabled: false"),
             },
+            (Phase::Switched, _) => "analysis".to_owned(),
+            (Phase::Preview, Strategy::BlueGreen(bg)) if bg.pre_promotion_analysis.is_some() => {
+                paused(format!("{pods}, then analysis"))
+            }
             (Phase::Complete, _) => "scale-down delay".to_owned(),
             (Phase::Aborted, _) => "the next version or a retry".to_owned(),
             _ => paused(pods),
@@ -480,11 +573,11 @@ struct Sizes {
     new: i64,
 }
 
-fn strike(world: &mut World, rollout: &Key, verb: Simple, meter: &mut Meter) {
+fn strike(world: &mut World, rollout: &Key, verb: Simple, watch: &mut dyn Observer) {
     let Some(object) = world.get(rollout).cloned() else { return };
     for action in verbs::simple(verb, &object, world) {
         // Aborts and promotions of an object that is there are never refused.
-        let _ = world.user(action, meter);
+        let _ = world.user(action, watch);
     }
 }
 
@@ -506,6 +599,14 @@ fn config(startup: Span) -> WorldConfig {
         autoscaling: (1, 1),
         routers: RouterModel { propagation: (1, 1), endpoints: (1, 1), ..RouterModel::default() },
         pods: PodModels { default: model, by_image: Vec::new() },
+        metrics: MetricsModel {
+            series: vec![Series {
+                of: Of::Matching { provider: None, text: String::new() },
+                values: vec![Answer::Good.point()],
+            }],
+            latency: (1, 1),
+            ..MetricsModel::default()
+        },
         ..WorldConfig::default()
     }
 }

@@ -14,7 +14,7 @@ use crate::invariants::{Violation, Watchdog};
 use crate::metrics::MetricsModel;
 use crate::reference::{Place, Record};
 use crate::scenario::{Condition, Entry, Moment, Script, Simple, Since, Verb, verbs};
-use crate::trace::{Line, Trace, clock, render};
+use crate::trace::{Detection, Detections, Line, Trace, clock, render};
 use crate::traffic::Meter;
 use crate::world::{Action, Happened, Interventions, Observer, Rest, World, WorldConfig};
 
@@ -53,6 +53,7 @@ pub struct Outcome {
     begin: Time,
     record: Record,
     meter: Meter,
+    detections: Vec<Detection>,
 }
 
 /// Something that did not come as it should.
@@ -104,6 +105,11 @@ impl Outcome {
         &self.meter
     }
 
+    /// The versions that evidence found out.
+    pub fn detections(&self) -> &[Detection] {
+        &self.detections
+    }
+
     /// The run as data; `docs/output.md` tells the shape.
     pub fn to_value(&self) -> Value {
         let violation = |violation: &Violation| {
@@ -117,6 +123,7 @@ impl Outcome {
             "events": self.lines.iter().map(Line::to_value).collect::<Vec<_>>(),
             "milestones": self.milestones(),
             "users": self.users(),
+            "detections": self.detections.iter().map(Detection::to_value).collect::<Vec<_>>(),
             "invariants": {"checks": self.checks,
                 "violations": self.violations.iter().map(violation).collect::<Vec<_>>()},
             "writes": self.writes, "hash": format!("{:016x}", self.hash),
@@ -206,6 +213,8 @@ struct Watch<'a> {
     record: Record,
     /// Counts what users feel, from the beginning of the story.
     meter: Option<Meter>,
+    /// What evidence found out meanwhile; nobody looks where no evidence is asked for.
+    detections: Option<Detections>,
 }
 
 impl Observer for Watch<'_> {
@@ -215,7 +224,14 @@ impl Observer for Watch<'_> {
             spectator.saw(world, what);
         }
         if let Some(meter) = &mut self.meter {
+            let before = meter.counted_until();
             meter.saw(world, what);
+            if let Some(detections) = &mut self.detections {
+                if meter.counted_until() != before {
+                    detections.note(meter);
+                }
+                detections.saw(world, what);
+            }
         }
         if !self.silent {
             self.record.saw(world, what);
@@ -297,6 +313,7 @@ impl<'a> Stage<'a> {
             watchdog: Watchdog::default(),
             record: Record::new(begin),
             meter: None,
+            detections: None,
         };
         let mut failures = Vec::new();
         for object in &script.given {
@@ -334,6 +351,11 @@ impl<'a> Stage<'a> {
             traffic.since = begin;
         }
         watch.meter = (!setup.silent || script.then.users_saw.is_some()).then(|| Meter::begin(&world));
+        let is_template = |object: &Object| object.analysis_template().is_some();
+        watch.detections = (!setup.silent && script.given.iter().any(is_template)).then(Detections::default);
+        if let (Some(detections), Some(meter)) = (&mut watch.detections, &watch.meter) {
+            detections.note(meter);
+        }
         let (recorded, first, promoted) = (last.recorded, versions(&world), Vec::new());
         Stage { script, world, watch, begin, recorded, last, limit, first, promoted, failures }
     }
@@ -354,6 +376,13 @@ impl<'a> Stage<'a> {
                 let what = format!("{name} {} requests", felt.requests());
                 self.watch.trace.tell(&self.world, "users", what, felt.said());
             }
+        }
+        let mut detections = self.watch.detections.take().unwrap_or_default();
+        detections.note(&meter);
+        let detections = detections.all();
+        for found in &detections {
+            let what = format!("{} {} taken back", found.rollout, found.image);
+            self.watch.trace.tell(&self.world, "users", what, found.said());
         }
         let ends = self.ends();
         self.judge(rest, &ends);
@@ -376,6 +405,7 @@ impl<'a> Stage<'a> {
             begin: self.begin,
             record: self.watch.record,
             meter,
+            detections,
         };
         let now = versions(&self.world);
         let updated = now.iter().any(|(key, version)| self.first.get(key) != Some(version));

@@ -45,6 +45,11 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// All of them, with what is less than a whole one.
+    pub fn requests(self) -> f64 {
+        self.all as f64 / UNIT as f64
+    }
+
     /// Whole requests, and how many of them went wrong.
     pub fn whole(self) -> (i64, i64) {
         let whole = |units: i128| i64::try_from(units / UNIT).unwrap_or(i64::MAX);
@@ -302,12 +307,12 @@ impl Moving {
 }
 
 /// `registry/team/web:v2` is web:v2.
-fn short(image: &str) -> &str {
+pub(crate) fn short(image: &str) -> &str {
     image.rsplit('/').next().unwrap_or(image)
 }
 
 /// The image of each version, by hash.
-fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
+pub(crate) fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
     let sets = world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet);
     let image = |set: &Arc<Object>| {
         let hash = set.meta.labels.get(HASH_LABEL)?.clone();

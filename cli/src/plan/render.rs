@@ -4,6 +4,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use tidegate_api::time::Span;
 use tidegate_sim::forecast::{Change, Difference, Forecast, Pair, Row};
 
+use super::analyses;
+
 /// What reads the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -13,13 +15,8 @@ pub enum Style {
     Markdown,
 }
 
-/// Every forecast, one after the other.
-pub fn plans(forecasts: &[Forecast], style: Style) -> String {
-    let shown: Vec<String> = forecasts.iter().map(|forecast| plan(forecast, style)).collect();
-    shown.join("\n")
-}
-
-fn plan(forecast: &Forecast, style: Style) -> String {
+/// One forecast.
+pub fn plan(forecast: &Forecast, style: Style) -> String {
     let mut table = table(style, plan_header(forecast));
     forecast.rows.iter().for_each(|row| add(&mut table, style, plan_cells(forecast, row)));
     let mut aborts = self::table(style, abort_header(forecast));
@@ -29,6 +26,7 @@ fn plan(forecast: &Forecast, style: Style) -> String {
     out += &bullets(&summary(forecast), style);
     out += &headline("Aborted", style);
     out += &format!("{aborts}\n\n");
+    out += &analyses::shown(forecast, style);
     out += &bullets(&assumptions(forecast), style);
     out
 }
@@ -84,7 +82,25 @@ fn difference(difference: &Difference, style: Style) -> String {
         out += &headline("Aborted", style);
         out += &format!("{aborts}\n\n");
     }
+    out += &changed_analyses(old, new, style);
     out + &bullets(&assumptions(new), style)
+}
+
+/// What is asked differently. Rows belong together by when something is asked, metric, and outcome.
+fn changed_analyses(old: &Forecast, new: &Forecast, style: Style) -> String {
+    let (was, is) = (analyses::rows(old), analyses::rows(new));
+    let signed = std::iter::once(String::new()).chain(analyses::header()).collect();
+    let mut table = table(style, signed);
+    let mut changed = 0;
+    let is_of = |row: &Vec<String>, other: &Vec<String>| row[..3] == other[..3];
+    for row in &was {
+        let now = is.iter().find(|other| is_of(row, other)).cloned();
+        changed += add_if_news(&mut table, style, [("-", Some(row.clone())), ("+", now)], &[]);
+    }
+    for row in is.iter().filter(|row| !was.iter().any(|other| is_of(row, other))) {
+        changed += add_if_news(&mut table, style, [("-", None), ("+", Some(row.clone()))], &[]);
+    }
+    if changed == 0 { String::new() } else { headline("Analyses", style) + &format!("{table}\n\n") }
 }
 
 /// Adds the sides to a table unless they say the same beside what is to be left out of the comparison.
@@ -244,18 +260,19 @@ fn assumptions(forecast: &Forecast) -> Vec<String> {
     let startup = format!("each pod is ready {} after it is made", time(forecast.startup));
     let by_hand = "; who must promote does so at once";
     let mut lines = vec![format!("Assumed: {startup}{}", if forecast.promotions > 0 { by_hand } else { "" })];
+    lines.extend(analyses::assumption(forecast).map(|text| format!("Assumed: {text}")));
     lines.extend(forecast.notes.iter().map(|note| format!("Assumed: {note}")));
     lines
 }
 
-fn headline(text: &str, style: Style) -> String {
+pub(super) fn headline(text: &str, style: Style) -> String {
     match style {
         Style::Table => format!("{text}\n"),
         Style::Markdown => format!("### {}\n\n", escaped(text)),
     }
 }
 
-fn bullets(lines: &[String], style: Style) -> String {
+pub(super) fn bullets(lines: &[String], style: Style) -> String {
     if lines.is_empty() {
         return String::new();
     }
@@ -267,7 +284,7 @@ fn bullets(lines: &[String], style: Style) -> String {
     }
 }
 
-fn table(style: Style, header: Vec<String>) -> Table {
+pub(super) fn table(style: Style, header: Vec<String>) -> Table {
     let mut table = Table::new();
     let preset = match style {
         Style::Table => presets::UTF8_FULL_CONDENSED,
@@ -277,7 +294,7 @@ fn table(style: Style, header: Vec<String>) -> Table {
     table
 }
 
-fn add(table: &mut Table, style: Style, cells: Vec<String>) {
+pub(super) fn add(table: &mut Table, style: Style, cells: Vec<String>) {
     let cells = cells.into_iter().map(|cell| {
         let is_number =
             cell.starts_with(|c: char| c.is_ascii_digit()) && cell.chars().all(|c| c.is_ascii_digit());
@@ -302,7 +319,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// `1h2m3s`, without what is zero.
-fn time(span: Span) -> String {
+pub(super) fn time(span: Span) -> String {
     let seconds = span.0.div_euclid(1000);
     if seconds == 0 && span.0 > 0 {
         return format!("{}ms", span.0);

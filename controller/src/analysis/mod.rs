@@ -412,7 +412,8 @@ fn hidden_all(map: &Strings, masks: &Masks) -> Strings {
     map.iter().map(|(key, value)| (masks.hide(key), masks.hide(value))).collect()
 }
 
-fn count(result: &mut MetricResult, phase: &str) {
+/// Counts a measurement that is over.
+pub fn count(result: &mut MetricResult, phase: &str) {
     let counter = match phase {
         "Successful" => &mut result.successful,
         "Failed" => &mut result.failed,

@@ -25,7 +25,7 @@ pub enum Change {
 }
 
 /// How two manifests behave differently.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Difference {
     /// The forecasts.
     pub of: Pair<Forecast>,
@@ -111,7 +111,16 @@ impl Difference {
         let Pair { old, new } = &self.of;
         let sum = |f: &Forecast| {
             let end = f.end.clone();
-            (f.strategy, f.replicas, f.peak, f.extra_pod_seconds, f.fewest_ready, f.promotions, end)
+            (
+                f.strategy,
+                f.replicas,
+                f.peak,
+                f.extra_pod_seconds,
+                f.fewest_ready,
+                f.promotions,
+                end,
+                f.asked.clone(),
+            )
         };
         self.rows.is_empty() && self.shifted == 0 && sum(old) == sum(new)
     }

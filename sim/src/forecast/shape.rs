@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 use tidegate_api::time::Span;
 
+use super::asked::Asked;
+
 /// What one update of a Rollout will do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Forecast {
     /// The Rollout's namespace.
     pub namespace: String,
@@ -26,6 +28,8 @@ pub struct Forecast {
     pub fewest_ready: i64,
     /// How often a person must promote or resume; assumed to be done at once.
     pub promotions: u32,
+    /// The analyses that it asks, in order.
+    pub asked: Vec<Asked>,
     /// How it ends.
     pub end: End,
     /// What else was assumed.
@@ -121,6 +125,7 @@ impl Forecast {
             "peak": {"pods": self.peak, "extra": self.extra(), "extra_pod_seconds": self.extra_pod_seconds},
             "fewest_ready": self.fewest_ready,
             "promotions": self.promotions,
+            "analyses": self.asked.iter().map(Asked::to_value).collect::<Vec<_>>(),
             "end": {
                 "phase": self.end.phase, "message": self.end.message, "complete": self.end.complete,
                 "after_seconds": seconds(self.end.after), "at_rest_seconds": seconds(self.end.at_rest),

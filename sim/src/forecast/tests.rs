@@ -253,3 +253,170 @@ fn weights_of_routers_are_those_that_proxies_serve_by() {
     let invented = "Ingress main is not among the files; taken to lead to the stable Service";
     assert!(forecast.notes.iter().any(|note| note == invented), "{:?}", forecast.notes);
 }
+
+fn analysis_template(name: &str, metrics: Value) -> Object {
+    object(
+        json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": {"name": name},
+        "spec": {"metrics": metrics}}),
+    )
+}
+
+fn metric(name: &str, more: Value) -> Value {
+    let mut metric = json!({"name": name, "successCondition": "result[0] < 0.01",
+        "provider": {"prometheus": {"address": "http://prometheus", "query": "up"}}});
+    metric.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+    metric
+}
+
+fn checked(steps: Value, templates: &[Object]) -> Forecast {
+    forecast(&canary(5, steps), templates, STARTUP).expect("a forecast")
+}
+
+fn inline(template: &str) -> Value {
+    json!({"analysis": {"templates": [{"templateName": template}]}})
+}
+
+/// `step 2 error-rate bad: 5,65 Failed +60 aborts`, one line an outcome, times in seconds.
+fn outcomes(forecast: &Forecast) -> String {
+    let mut all = String::new();
+    for asked in &forecast.asked {
+        for metric in &asked.metrics {
+            for (answer, told) in &metric.outcomes {
+                let times: Vec<String> = told.measured.iter().map(|at| (at.0 / 1000).to_string()).collect();
+                let verdict = told.verdict.as_deref().unwrap_or("no verdict");
+                let (times, after) = (times.join(","), told.after.0 / 1000);
+                let (name, answer, does) = (&metric.name, answer.name(), told.does.name());
+                all += &format!("{} {name} {answer}: {times} {verdict} +{after} {does}\n", asked.when);
+            }
+        }
+    }
+    all
+}
+
+/// The reference's documentation has it off by one: what is tolerated is the limit, what fails is one more.
+#[test]
+fn a_limit_of_n_fails_at_the_one_after() {
+    let fails_at = |limit: i64| {
+        let template = analysis_template(
+            "checks",
+            json!([metric("error-rate", json!({"count": 9, "interval": "1m", "failureLimit": limit}))]),
+        );
+        let forecast = checked(json!([{"setWeight": 20}, inline("checks")]), &[template]);
+        forecast.asked[0].metrics[0].outcomes[&Answer::Bad].measured.len()
+    };
+    assert_eq!([0, 1, 2, 3].map(fails_at), [1, 2, 3, 4]);
+}
+
+#[test]
+fn each_outcome_of_a_step_is_played() {
+    let both = json!({"count": 3, "interval": "30s", "failureCondition": "result[0] > 0.1", "inconclusiveLimit": 1,
+        "initialDelay": "20s", "consecutiveErrorLimit": 1});
+    let template = analysis_template(
+        "checks",
+        json!([metric("error-rate", json!({"count": 3, "interval": "1m"})), metric("load", both)]),
+    );
+    let forecast = checked(json!([{"setWeight": 20}, inline("checks"), {"setWeight": 60}]), &[template]);
+    insta::assert_snapshot!(outcomes(&forecast), @"
+    step 2 error-rate good: 5,65,125 Successful +120 goes on
+    step 2 error-rate bad: 5 Failed +0 aborts
+    step 2 error-rate error: 5,15,25,35,45 Error +40 aborts
+    step 2 load good: 25,55,85 Successful +60 goes on
+    step 2 load bad: 25 Failed +0 aborts
+    step 2 load error: 25,35 Error +10 aborts
+    step 2 load inconclusive: 25,55 Inconclusive +30 pauses
+    ");
+    assert_eq!(forecast.rows[1].waits_for, "analysis");
+}
+
+#[test]
+fn evidence_in_the_background_ends_with_an_update_that_waits_for_a_person() {
+    let steps = json!([{"setWeight": 20}, {"pause": {"duration": "2m"}}, {"pause": {}}, {"setWeight": 60}]);
+    let mut document = canary(5, steps).to_value();
+    document["spec"]["strategy"]["canary"]["analysis"] = json!({"startingStep": 1, "templates": [{"templateName": "checks"}], "dryRun": [{"metricName": "dry"}]});
+    let template = analysis_template(
+        "checks",
+        json!([metric("error-rate", json!({"interval": "1m"})), metric("dry", json!({"interval": "1m"}))]),
+    );
+    let forecast = forecast(&object(document), &[template], STARTUP).expect("a forecast");
+    insta::assert_snapshot!(outcomes(&forecast), @"
+    background error-rate good: 5,65,125 no verdict +140 goes on
+    background error-rate bad: 5 Failed +0 aborts
+    background error-rate error: 5,15,25,35,45 Error +40 aborts
+    background dry good: 5,65,125 no verdict +140 goes on
+    background dry bad: 5 Failed +0 goes on
+    background dry error: 5,15,25,35,45 Error +40 goes on
+    ");
+    assert_eq!((forecast.promotions, forecast.end.complete), (1, true));
+}
+
+#[test]
+fn a_blue_green_update_is_asked_about_before_and_after_the_switch() {
+    let asks = |template: &str| json!({"templates": [{"templateName": template, "clusterScope": template == "after"}]});
+    let rollout =
+        blue_green(json!({"prePromotionAnalysis": asks("before"), "postPromotionAnalysis": asks("after")}));
+    let mut after =
+        analysis_template("after", json!([metric("errors", json!({"count": 2, "interval": "30s"}))]))
+            .to_value();
+    after["kind"] = json!("ClusterAnalysisTemplate");
+    let job =
+        json!([{"name": "smoke", "provider": {"job": {"spec": {"template": {"spec": {"containers": []}}}}}}]);
+    let templates = [analysis_template("before", job), object(after)];
+    let forecast = forecast(&rollout, &templates, STARTUP).expect("a forecast");
+    insta::assert_snapshot!(rows(&forecast), @"
+    0+5 preview starts | weight 0→100 stable 3→3 new 0→3 peak 6 | pods available, then analysis
+    5+30 after the switch | weight 100→100 stable 3→3 new 3→3 peak 6 | analysis
+    35+30 old pods stay | weight 100→100 stable 3→0 new 3→3 peak 6 | scale-down delay
+    ");
+    insta::assert_snapshot!(outcomes(&forecast), @"
+    before the switch smoke good: 5 Successful +0 goes on
+    before the switch smoke bad: 5 Failed +0 aborts
+    before the switch smoke error: 5,15,25,35,45 Error +40 aborts
+    after the switch errors good: 5,35 Successful +30 goes on
+    after the switch errors bad: 5 Failed +0 aborts
+    after the switch errors error: 5,15,25,35,45 Error +40 aborts
+    ");
+}
+
+#[test]
+fn the_analyses_of_an_experiment_are_played() {
+    let steps = json!([{"experiment": {"duration": "2m",
+        "templates": [{"name": "new", "specRef": "canary"}],
+        "analyses": [{"name": "errors", "templateName": "checks"}]}}, {"setWeight": 50}]);
+    let template =
+        analysis_template("checks", json!([metric("errors", json!({"count": 3, "interval": "20s"}))]));
+    insta::assert_snapshot!(outcomes(&checked(steps, &[template])), @"
+    experiment in step 1: errors errors good: 5,25,45 Successful +40 goes on
+    experiment in step 1: errors errors bad: 5 Failed +0 aborts
+    experiment in step 1: errors errors error: 5,15,25,35,45 Error +40 aborts
+    ");
+}
+
+#[test]
+fn templates_that_are_missing_or_make_no_sense_are_named_with_their_field() {
+    let steps = json!([inline("none"), {"setWeight": 20}, inline("outer"), inline("odd")]);
+    let outer = object(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
+        "metadata": {"name": "outer"}, "spec": {"templates": [{"templateName": "inner"}]}}));
+    let odd = analysis_template(
+        "odd",
+        json!([{"name": "a", "successCondition": "result <", "provider": {"plugin": {"mine": {}}}}]),
+    );
+    let refusals = forecast(&canary(2, steps), &[outer, odd], STARTUP).expect_err("nothing fits");
+    let told: Vec<String> =
+        refusals.iter().map(|refusal| format!("{}: {}", refusal.path, refusal.why)).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    spec.strategy.canary.steps[0].analysis.templates[0].templateName: AnalysisTemplate "none" is not among the files
+    spec.strategy.canary.steps[2].analysis.templates[0].templateName: AnalysisTemplate "inner", which AnalysisTemplate "outer" names (spec.templates[0].templateName), is not among the files
+    spec.strategy.canary.steps[3].analysis.templates[0].templateName: AnalysisTemplate "odd": spec.metrics[0].provider: no valid provider in metric 'a'
+    spec.strategy.canary.steps[3].analysis.templates[0].templateName: AnalysisTemplate "odd": spec.metrics[0].successCondition: unexpected token EOF
+    "#);
+}
+
+#[test]
+fn secrets_of_arguments_are_made_up() {
+    let mut template = analysis_template("checks", json!([metric("a", json!({}))])).to_value();
+    template["spec"]["args"] =
+        json!([{"name": "token", "valueFrom": {"secretKeyRef": {"name": "key-ring", "key": "token"}}}]);
+    let forecast = checked(json!([inline("checks")]), &[object(template)]);
+    assert_eq!(forecast.asked[0].metrics[0].outcomes[&Answer::Good].verdict.as_deref(), Some("Successful"));
+    assert!(forecast.notes.iter().any(|note| note.starts_with("Secret key-ring")), "{:?}", forecast.notes);
+}

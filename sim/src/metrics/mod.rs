@@ -228,7 +228,7 @@ impl Answers {
 }
 
 /// The fields of a form, and those of an address.
-fn parameters(question: &Question) -> Vec<(String, String)> {
+pub(crate) fn parameters(question: &Question) -> Vec<(String, String)> {
     let query = question.url.split_once('?').map_or("", |(_, query)| query);
     let body = question.body.as_ref().map_or("", |body| &**body.reveal());
     let pairs = query.split('&').chain(body.split('&')).filter_map(|pair| pair.split_once('='));

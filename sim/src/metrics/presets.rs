@@ -94,6 +94,34 @@ pub struct Shown<'a> {
     pub used: RefCell<Vec<&'static str>>,
 }
 
+/// Which requests a selector counts, whatever the time.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Meaning {
+    /// The selector.
+    pub of: Selector,
+    /// The time that is looked at.
+    pub window: Span,
+    /// Hashes of the versions.
+    pub versions: Vec<Text>,
+    /// Whether it counts requests that went well.
+    pub good: bool,
+    /// Whether it counts those that did not.
+    pub bad: bool,
+}
+
+impl Shown<'_> {
+    /// What a selector of requests counts; one about their duration is none.
+    pub(crate) fn meaning(&self, of: &Selector) -> Result<Meaning, String> {
+        if self.preset(of)? != What::Requests {
+            return Err(format!("`{}` is about duration, and only error rates are given", of.name));
+        }
+        let Some(window) = of.window else { return Err(format!("`{}` needs a time such as [1m]", of.name)) };
+        let Meant { versions, good, bad, .. } = self.meant(of)?;
+        let versions = versions.into_iter().map(|(hash, _)| hash).collect();
+        Ok(Meaning { of: of.clone(), window, versions, good, bad })
+    }
+}
+
 impl Series for Shown<'_> {
     fn change(&mut self, of: &Selector, how: Change) -> Result<Option<f64>, String> {
         let what = self.preset(of)?;

@@ -115,6 +115,18 @@ impl Expr {
         }
     }
 
+    /// Every selector of it.
+    pub(crate) fn selectors(&self) -> Vec<&Selector> {
+        match self {
+            Expr::Number(_) => Vec::new(),
+            Expr::Select(of) => vec![of],
+            Expr::Call(_, arguments) => arguments.iter().flat_map(Expr::selectors).collect(),
+            Expr::Binary(_, left, right) => {
+                [left, right].into_iter().flat_map(|one| one.selectors()).collect()
+            }
+        }
+    }
+
     /// The one selector below.
     fn selector(&self) -> Option<&Selector> {
         match self {

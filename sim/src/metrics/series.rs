@@ -1,6 +1,7 @@
 //! Series that a scenario scripts: one value a measurement, the last one repeats.
 
 use serde_json::Value;
+use tidegate_api::object::Text;
 use tidegate_api::time::Span;
 use tidegate_controller::seams::Question;
 
@@ -25,12 +26,20 @@ pub enum Of {
     },
     /// Those of a story to the recorder's series of this name.
     Story(String),
+    /// Those of one metric of one AnalysisRun.
+    Asked {
+        /// The run's name.
+        run: Text,
+        /// The metric's name.
+        metric: Text,
+    },
 }
 
 impl std::fmt::Display for Of {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Of::Story(name) => f.write_str(name),
+            Of::Asked { run, metric } => write!(f, "{metric} of {run}"),
             Of::Matching { provider, text } => {
                 let provider = provider.as_deref().unwrap_or("of any provider");
                 f.write_str(format!("{provider} {text}").trim_end())
@@ -80,6 +89,7 @@ impl Of {
     /// Whether this question is meant.
     pub fn fits(&self, provider: &str, question: &Question) -> bool {
         match self {
+            Of::Asked { run, metric } => question.asker.key.name == *run && question.asker.part == *metric,
             Of::Story(name) => {
                 let path = question.url.split(['?', '#']).next().unwrap_or_default();
                 let parts: Vec<&str> = path.split('/').collect();

@@ -78,6 +78,8 @@ pub(super) fn series(series: &Series) -> Value {
             fields["match"] = json!(text);
         }
         Of::Story(name) => fields["match"] = json!(name),
+        // Only forecasts script these, and nobody writes a forecast down as a scenario.
+        Of::Asked { metric, .. } => fields["match"] = json!(&**metric),
     }
     fields
 }

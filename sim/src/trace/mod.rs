@@ -4,6 +4,7 @@
 //! the sum is told, right before the next thing that is told or when the second is over.
 
 mod analysis;
+mod detection;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tidegate_api::time::{Span, Time};
 
 use crate::metrics::Source;
 use crate::world::{Happened, Observer, World};
+pub use detection::{Detection, Detections};
 use view::{Course, View};
 
 /// One line of a trace.

@@ -59,6 +59,11 @@ pub fn run(source: &str, scope: &Scope<'_>) -> Result<Value, String> {
     eval::eval(&expr, scope)
 }
 
+/// What is wrong with how an expression is written, whatever it will be asked about; nothing where it can be read.
+pub fn unreadable(source: &str) -> Option<String> {
+    parse::parse(source).err()
+}
+
 /// The type of an expression's value as far as it can be known beforehand.
 pub fn type_of(source: &str, scope: &Scope<'_>) -> Result<Type, String> {
     check::check(&parse::parse(source)?, scope)
