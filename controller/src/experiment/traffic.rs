@@ -6,6 +6,7 @@ use tidegate_api::experiment::ExperimentTemplate;
 
 use super::{Draft, services};
 use crate::plan::Reason;
+use crate::sabotage::Sabotage;
 
 /// Whether the pods of a template must stay for the sake of users.
 pub fn holds(draft: &mut Draft<'_>, template: &ExperimentTemplate, hash: &str) -> bool {
@@ -17,6 +18,9 @@ pub fn holds(draft: &mut Draft<'_>, template: &ExperimentTemplate, hash: &str) -
 // ARGO: the reference lets pods and Service go while the router still points at them (A20).
 pub fn holds_service(draft: &mut Draft<'_>, service: &str, hash: &str) -> bool {
     let world = draft.world;
+    if draft.facts.is_sabotaged(Sabotage::ServiceBeforeWeight) {
+        return false;
+    }
     let Some(rollout) = world.rollout.as_ref().filter(|_| !world.routes.is_empty()) else { return false };
     let weights = rollout.rollout().and_then(|body| body.status.canary.as_ref()?.weights.clone());
     let arms = weights.and_then(|weights| weights.additional).unwrap_or_default();

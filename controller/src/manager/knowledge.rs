@@ -28,7 +28,11 @@ impl Manager {
     pub(super) fn ask_for_kinds(&mut self, rollout: &Object, seams: &mut impl Seams) {
         let refers = matches!(
             rollout.kind,
-            Kind::Rollout | Kind::AnalysisRun | Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate
+            Kind::Rollout
+                | Kind::AnalysisRun
+                | Kind::Experiment
+                | Kind::AnalysisTemplate
+                | Kind::ClusterAnalysisTemplate
         );
         if !refers || !self.is_ours(rollout) {
             return;
