@@ -20,9 +20,6 @@ use crate::world::{Interventions, NextWrite, Strike, World};
 /// A moment of a life, counted from its beginning, and what happens to the controller there.
 pub type Point = NextWrite;
 
-/// Stories whose end may depend on when the controller was away, and why.
-pub const EXCUSED: &[(&str, &str)] = &[];
-
 /// Every scenario below a folder, by path: the YAML files that say what is `given`.
 pub fn scripts(folder: &Path) -> Result<Vec<Script>, String> {
     let mut found = BTreeMap::new();

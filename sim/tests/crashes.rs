@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use tidegate_sim::scenario::Script;
-use tidegate_sim::sweep::{EXCUSED, Sweep, scripts};
+use tidegate_sim::sweep::{Sweep, scripts};
 
 /// Points of one scenario in an ordinary test run.
-const CHOSEN: usize = 8;
+const CHOSEN: usize = 2;
 
 fn all() -> Vec<Script> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
@@ -20,15 +20,15 @@ fn all() -> Vec<Script> {
 /// Kills the controller in every second scenario; says what went wrong, and how often it was killed.
 fn sweep(scripts: &[Script], half: usize) -> (Vec<String>, usize) {
     let (mut faults, mut killed) = (Vec::new(), 0);
-    for script in scripts.iter().skip(half).step_by(2) {
+    for (nth, script) in scripts.iter().enumerate().skip(half).step_by(2) {
         match Sweep::of(script) {
             Err(why) => faults.push(why),
             Ok(sweep) => {
-                let excused = EXCUSED.iter().any(|(name, _)| script.name.ends_with(name));
                 let stride = sweep.points().len().div_ceil(CHOSEN).max(1);
-                for point in sweep.points().iter().step_by(stride) {
+                // Not the first write of every scenario.
+                for point in sweep.points().iter().skip(nth % stride).step_by(stride) {
                     killed += 1;
-                    faults.extend(sweep.survives(point).err().filter(|_| !excused));
+                    faults.extend(sweep.survives(point).err());
                 }
             }
         }
@@ -47,12 +47,4 @@ fn every_scenario_ends_the_same_wherever_the_controller_dies() {
     assert!(faults.is_empty(), "{} of {} differ:\n{}", faults.len(), left + right, faults.join("\n"));
     println!("{} scenarios, {} points", scripts.len(), left + right);
     assert!(left + right > scripts.len() * CHOSEN / 2, "only {} points", left + right);
-}
-
-#[test]
-fn every_excuse_names_a_scenario() {
-    let scripts = all();
-    for (name, why) in EXCUSED {
-        assert!(scripts.iter().any(|script| script.name.ends_with(name)), "{name}: {why}");
-    }
 }
