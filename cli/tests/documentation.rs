@@ -6,6 +6,7 @@ use program::{Folder, MANIFEST};
 use tidegate_api::yaml;
 
 const CI: &str = include_str!("../../docs/ci.md");
+const EXPERIMENTS: &str = include_str!("../../docs/experiments.md");
 const THRESHOLDS: &str = include_str!("../../docs/thresholds.md");
 
 /// The fenced blocks of a language.
@@ -59,5 +60,20 @@ fn every_figure_about_thresholds_is_printed() {
         let ran = folder.shell(command.strip_prefix("$ ").unwrap());
         assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
         assert!(ran.out.contains(expected), "{command} prints\n{}not\n{expected}", ran.out);
+    }
+}
+
+#[test]
+fn the_experiment_of_its_page_passes_a_good_version_and_finds_a_bad_one() {
+    let folder = Folder::new("experiments");
+    let [manifest, scenario] = blocks(EXPERIMENTS, "yaml")[..] else { panic!("two YAML blocks") };
+    folder.write("shop.yaml", manifest);
+    folder.write("bad_version.yaml", scenario);
+    let commands: Vec<&str> = blocks(EXPERIMENTS, "").into_iter().flat_map(str::lines).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for (command, end) in commands.into_iter().zip(["shop ends Healthy", "shop ends Degraded"]) {
+        let ran = folder.shell(command);
+        assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
+        assert!(ran.out.contains(end) && ran.out.contains("shop-2-0-new 10"), "{command}: {ran:?}");
     }
 }

@@ -99,8 +99,38 @@ pub enum Sabotage {
     ReturnByStep,
     /// The progress deadline counts on when the update is over.
     CountOn,
-    /// Pods and Services of an experiment go though routes lead to them.
-    DropArms,
     /// An arm of which the status names no Service gets its share.
     BlankArms,
+    /// An Experiment that decided nothing is forgotten, and the next one begins.
+    ForgetInconclusive,
+    /// Jobs have names of the attempt, not of the measurement.
+    GeneratedNames,
+    /// Measurements and Jobs are never thrown away.
+    KeepMeasurements,
+    /// Pods and Services of an Experiment go though users are led to them.
+    ServiceBeforeWeight,
+    /// A gate that was ended before it decided is a passed one.
+    CancelledGatePasses,
+    /// What was answered in an earlier attempt answers again.
+    ReuseOldRun,
+    /// The first metric that is decided decides the run.
+    FirstMetricDecides,
+    /// An error counts as a measurement.
+    ErrorsCount,
+    /// A provider that finds nothing says that all is well.
+    EmptyIsGood,
+    /// Whatever an analysis template says is believed.
+    TrustTemplates,
+    /// Nobody is told that a run cannot be made.
+    SilentTrouble,
+    /// A bad verdict changes nothing.
+    IgnoreVerdict,
+    /// The gate before a switch is never asked.
+    NeverAsk,
+    /// A run that is over is looked at again and again.
+    WakeForTheDead,
+    /// No analysis is required for the completion of an Experiment.
+    RequiredIsOptional,
+    /// Gates before and after a switch are open.
+    OpenGates,
 }

@@ -4,6 +4,7 @@
 //! What *happened* (passes, events, requests) is counted as it happens; such series live as long as their object and
 //! 65 seconds longer, so that a last scrape sees them and memory follows the objects that are there (L15).
 
+mod evidence;
 #[cfg(test)]
 mod tests;
 
@@ -42,8 +43,13 @@ const UPDATE_SECONDS: &[f64] = &[30., 60., 120., 300., 600., 1200., 1800., 3600.
 const PROGRESSION_SECONDS: &[f64] = &[30., 60., 120., 300., 600., 900., 1800., 3600.];
 const MANUAL_PAUSE_SECONDS: &[f64] = &[0., 60., 300., 600., 1800., 3600., 7200., 14400., 28800.];
 
-/// Queues by the kind of their keys. The reference has others for kinds that are not built here yet.
-const QUEUES: [(&str, Kind); 2] = [("Rollouts", Kind::Rollout), ("Services", Kind::Service)];
+/// Queues by the kind of their keys.
+const QUEUES: [(&str, Kind); 4] = [
+    ("Rollouts", Kind::Rollout),
+    ("Experiments", Kind::Experiment),
+    ("AnalysisRuns", Kind::AnalysisRun),
+    ("Services", Kind::Service),
+];
 
 /// Everything that is counted. Cheap to clone; the clones count together.
 #[derive(Clone)]
@@ -65,13 +71,21 @@ struct Inner {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Group {
     Rollout,
+    Experiment,
+    AnalysisRun,
     Service,
     Deployment,
 }
 
+/// Passes over objects of one group.
+struct Passes {
+    group: Group,
+    seconds: HistogramVec,
+    errors: IntCounterVec,
+}
+
 struct Counts {
-    reconcile: HistogramVec,
-    reconcile_error: IntCounterVec,
+    passes: [Passes; 3],
     events: IntCounterVec,
     requests: IntCounterVec,
     update: HistogramVec,
@@ -152,18 +166,22 @@ impl Counts {
         };
         let object = &["namespace", "name"];
         let queue_seconds = exponential_buckets(1e-8, 10.0, 10)?;
+        let passes = |group: Group, word: &str, article: &str| {
+            let name = format!("{word}_reconcile");
+            let (seconds, errors) =
+                (format!("Seconds of a pass over {article}."), format!("Passes over {article} that failed."));
+            Ok::<_, prometheus::Error>(Passes {
+                group,
+                seconds: histogram(&name, &seconds, object, PASS_SECONDS)?,
+                errors: counter(&format!("{name}_error"), &errors, object)?,
+            })
+        };
         Ok(Counts {
-            reconcile: histogram(
-                "rollout_reconcile",
-                "Seconds of a pass over a Rollout.",
-                object,
-                PASS_SECONDS,
-            )?,
-            reconcile_error: counter(
-                "rollout_reconcile_error",
-                "Passes over a Rollout that failed.",
-                object,
-            )?,
+            passes: [
+                passes(Group::Rollout, "rollout", "a Rollout")?,
+                passes(Group::Experiment, "experiment", "an Experiment")?,
+                passes(Group::AnalysisRun, "analysis_run", "an AnalysisRun")?,
+            ],
             events: counter(
                 "rollout_events_total",
                 "Events about a Rollout.",
@@ -215,11 +233,12 @@ impl Counts {
         if failed {
             self.queue_retries.with_label_values(&[queue]).inc();
         }
-        if key.kind == Kind::Rollout {
+        let group = Group::of(&key.kind);
+        if let Some(passes) = self.passes.iter().find(|passes| Some(passes.group) == group) {
             let labels = &[&*key.namespace, &*key.name];
-            self.reconcile.with_label_values(labels).observe(seconds);
+            passes.seconds.with_label_values(labels).observe(seconds);
             if failed {
-                self.reconcile_error.with_label_values(labels).inc();
+                passes.errors.with_label_values(labels).inc();
             }
         }
     }
@@ -249,9 +268,21 @@ impl Group {
     fn of(kind: &Kind) -> Option<Group> {
         match kind {
             Kind::Rollout => Some(Group::Rollout),
+            Kind::Experiment => Some(Group::Experiment),
+            Kind::AnalysisRun => Some(Group::AnalysisRun),
             Kind::Service => Some(Group::Service),
             Kind::Deployment => Some(Group::Deployment),
             _ => None,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Group::Rollout => Kind::Rollout,
+            Group::Experiment => Kind::Experiment,
+            Group::AnalysisRun => Kind::AnalysisRun,
+            Group::Service => Kind::Service,
+            Group::Deployment => Kind::Deployment,
         }
     }
 }
@@ -270,24 +301,23 @@ impl Inner {
         let counts = &self.counts;
         let gone = &mut self.gone;
         let mut is_over = |group: Group, namespace: &str, name: &str| {
-            let kind = match group {
-                Group::Rollout => Kind::Rollout,
-                Group::Service => Kind::Service,
-                Group::Deployment => Kind::Deployment,
-            };
             let place = (group, namespace.to_owned(), name.to_owned());
-            if manager.cache().get(&Key::new(kind, namespace, name)).is_some() {
+            if manager.cache().get(&Key::new(group.kind(), namespace, name)).is_some() {
                 gone.remove(&place);
                 return false;
             }
             now.since(*gone.entry(place).or_insert(now)) >= AFTERLIFE
         };
-        let of_rollout = |labels: &BTreeMap<String, String>| {
-            Some((Group::Rollout, labels.get("namespace")?.clone(), labels.get("name")?.clone()))
+        let of = |group: Group| {
+            move |labels: &BTreeMap<String, String>| {
+                Some((group, labels.get("namespace")?.clone(), labels.get("name")?.clone()))
+            }
         };
         let of_request = |labels: &BTreeMap<String, String>| {
             let group = match &**labels.get("kind")? {
                 "rollouts" => Group::Rollout,
+                "experiments" => Group::Experiment,
+                "analysisruns" => Group::AnalysisRun,
                 "services" => Group::Service,
                 "deployments" => Group::Deployment,
                 _ => return None,
@@ -308,13 +338,15 @@ impl Inner {
                 .collect::<Vec<_>>()
         };
         // A series that is not there any more needs no removing.
-        for labels in stale(counts.reconcile.collect(), &of_rollout) {
-            let _ = counts.reconcile.remove_label_values(&values(&labels, &["namespace", "name"]));
+        for passes in &counts.passes {
+            for labels in stale(passes.seconds.collect(), &of(passes.group)) {
+                let _ = passes.seconds.remove_label_values(&values(&labels, &["namespace", "name"]));
+            }
+            for labels in stale(passes.errors.collect(), &of(passes.group)) {
+                let _ = passes.errors.remove_label_values(&values(&labels, &["namespace", "name"]));
+            }
         }
-        for labels in stale(counts.reconcile_error.collect(), &of_rollout) {
-            let _ = counts.reconcile_error.remove_label_values(&values(&labels, &["namespace", "name"]));
-        }
-        for labels in stale(counts.events.collect(), &of_rollout) {
+        for labels in stale(counts.events.collect(), &of(Group::Rollout)) {
             let names = &["namespace", "name", "type", "reason"];
             let _ = counts.events.remove_label_values(&values(&labels, names));
         }
@@ -430,7 +462,7 @@ fn build() -> Result<Vec<MetricFamily>, prometheus::Error> {
     Ok(registry.gather())
 }
 
-/// What is known of each Rollout right now.
+/// What is known right now: of each Rollout, and of what gathers evidence.
 fn known(manager: Option<&Manager>) -> Result<Vec<MetricFamily>, prometheus::Error> {
     const LABELS: &[&str] = &["namespace", "name"];
     let gauges = Gauges::default();
@@ -467,6 +499,9 @@ fn known(manager: Option<&Manager>) -> Result<Vec<MetricFamily>, prometheus::Err
         unavailable.set(labels, all.saturating_sub(up) as f64);
         desired.set(labels, spec.replicas.unwrap_or(1) as f64);
         updated.set(labels, status.updated.unwrap_or(0) as f64);
+    }
+    if let Some(manager) = manager {
+        evidence::known(&gauges, manager)?;
     }
     Ok(gauges.gather())
 }

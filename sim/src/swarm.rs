@@ -25,7 +25,8 @@ pub struct Case {
     pub script: Script,
     /// `canary`, `rolling` or `blue-green`.
     pub strategy: &'static str,
-    /// What else is special: `adopted`, `workload_never`, `min_ready`, `hpa`; `plain` when nothing is.
+    /// What else is special: `adopted`, `workload_never`, `min_ready`, `hpa`; `background`, `inline`, `experiment` or `gate`
+    /// where the update is judged; `plain` when nothing is.
     pub traits: Vec<&'static str>,
     /// How pods of the second version are: `late`, `flaps`, `never`.
     pub pods: Option<&'static str>,

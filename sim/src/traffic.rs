@@ -311,9 +311,20 @@ pub(crate) fn short(image: &str) -> &str {
     image.rsplit('/').next().unwrap_or(image)
 }
 
+/// The ReplicaSets whose pods may serve users of a Rollout: its own, and those of its Experiments.
+pub(crate) fn serving_sets<'w>(
+    world: &'w World,
+    rollout: &'w Object,
+) -> impl Iterator<Item = &'w Arc<Object>> {
+    let store = world.store();
+    let arms = store.owned_by(&rollout.meta.uid, &Kind::Experiment);
+    let arms = arms.flat_map(|experiment| store.owned_by(&experiment.meta.uid, &Kind::ReplicaSet));
+    store.owned_by(&rollout.meta.uid, &Kind::ReplicaSet).chain(arms)
+}
+
 /// The image of each version, by hash.
 pub(crate) fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> {
-    let sets = world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet);
+    let sets = serving_sets(world, rollout);
     let image = |set: &Arc<Object>| {
         let hash = set.meta.labels.get(HASH_LABEL)?.clone();
         let template = &set.replica_set()?.template.spec;
@@ -324,7 +335,7 @@ pub(crate) fn images(world: &World, rollout: &Object) -> BTreeMap<Text, String> 
 
 /// Versions that have a pod which answers.
 fn answering(world: &World, rollout: &Object) -> Vec<Text> {
-    let sets = world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet);
+    let sets = serving_sets(world, rollout);
     let has_pod = |set: &&Arc<Object>| {
         let mut pods = world.store().owned_by(&set.meta.uid, &Kind::Pod);
         pods.any(|pod| pod.meta.deleting.is_none() && pod.pod().is_some_and(|body| body.ready))

@@ -117,6 +117,16 @@ pub fn is_final(phase: &str) -> bool {
 }
 
 impl AnalysisRunStatus {
+    /// The status with which a run is made. As the reference stores it; some health checks of others tell it from a run
+    /// without a status.
+    pub fn unbegun() -> AnalysisRunStatus {
+        AnalysisRunStatus {
+            phase: Some(Text::default()),
+            summary: Some(RunSummary::default()),
+            ..AnalysisRunStatus::default()
+        }
+    }
+
     /// The phase; empty before the first look.
     pub fn phase(&self) -> &str {
         self.phase.as_deref().unwrap_or("")

@@ -9,6 +9,7 @@ use tidegate_api::time::{Span, Time};
 
 use super::{Attempt, RunWorld};
 use crate::plan::{Guard, IfRefused, Need, Verb, Write};
+use crate::sabotage::Sabotage;
 use crate::world::Facts;
 
 /// Label of Jobs and their pods: which run they belong to.
@@ -44,7 +45,10 @@ pub fn start(
     result: Option<&MetricResult>,
     now: Time,
 ) -> Attempt {
-    let job = job_of(world, metric, result);
+    let mut job = job_of(world, metric, result);
+    if facts.is_sabotaged(Sabotage::GeneratedNames) {
+        job.meta.name = format!("{}-{}", job.meta.name, world.jobs.len()).into();
+    }
     let key = job.key();
     if let Some(why) = facts.refused.get(&key) {
         return Attempt::taken(Measurement::error(why, now.stamp(), now.stamp()));

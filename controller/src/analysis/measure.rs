@@ -15,6 +15,7 @@ use super::{Attempt, RunWorld};
 use crate::plan::Need;
 use crate::providers::{self, Ask, Next, Reading, SoFar, Told};
 use crate::question::Reply;
+use crate::sabotage::Sabotage;
 use crate::world::Facts;
 
 /// What was said so far in one attempt to measure.
@@ -103,6 +104,11 @@ pub fn attempt(
             finished: Some(now.stamp()),
             ..measurement
         },
+        Ok(Next::Measured(reading))
+            if reading.result.is_nil_or_empty_list() && facts.is_sabotaged(Sabotage::EmptyIsGood) =>
+        {
+            Measurement { phase: Some("Successful".into()), finished: Some(now.stamp()), ..measurement }
+        }
         Ok(Next::Measured(reading)) => judged(metric, reading, begun, now, measurement),
         Err(problem) => {
             Measurement { metadata: some(stored), ..Measurement::error(&problem.0, started, now.stamp()) }

@@ -99,6 +99,9 @@ pub fn plan(world: &RunWorld, facts: &Facts, now: Time) -> Plan {
         return Plan::default();
     }
     if body.status.is_over() {
+        if facts.is_sabotaged(Sabotage::WakeForTheDead) {
+            return Plan { wake: Wake::At(now.plus(Span::seconds(1))), ..Plan::default() };
+        }
         return expire(world, body.spec.spec(), &body.status, now);
     }
     let spec = body.spec.spec();
@@ -331,6 +334,9 @@ impl<'a> RunDraft<'a> {
         if is_final(measurement.phase()) {
             measurement.finished.get_or_insert(self.now.stamp());
             count(result, measurement.phase());
+            if measurement.phase() == "Error" && self.facts.is_sabotaged(Sabotage::ErrorsCount) {
+                bump(&mut result.count);
+            }
         }
         let said = format!("{} measured {}", metric.name, measurement.phase());
         self.reasons.push(Reason::Note(said.into()));
@@ -358,13 +364,19 @@ impl<'a> RunDraft<'a> {
             let message = format!("Analysis Completed. Result: {phase}");
             notices.push(notice(self.world, &phase, &format!("AnalysisRun{phase}"), message));
         }
+        if self.facts.is_sabotaged(Sabotage::FirstMetricDecides)
+            && let Some(over) = self.status.results.iter().flatten().find(|result| result.is_over())
+        {
+            self.status.phase = Some(over.phase().into());
+        }
         let cleaned = self.trim(metrics);
         let next = schedule::next(metrics, &self.status).filter(|_| !self.status.is_over());
         let ends_next = !self.status.is_over() && is_terminating(spec.terminate, &self.status);
         let mut plan = Plan { reasons: std::mem::take(&mut self.reasons), ..Plan::default() };
         plan.writes = std::mem::take(&mut self.writes);
-        plan.writes.extend(status_write(self.world, self.status, notices));
+        // The status comes last: a run that is over is never looked at again.
         plan.writes.extend(cleaned);
+        plan.writes.extend(status_write(self.world, self.status, notices));
         if let Some(at) = next.filter(|_| !self.facts.is_sabotaged(Sabotage::NoNextMeasurement)) {
             plan.wake = Wake::At(at.plus(Span::millis(1)));
             plan.reasons.push(Reason::Until { what: "the next measurement".into(), at });
@@ -380,6 +392,9 @@ impl<'a> RunDraft<'a> {
     // ARGO: the reference does not, while the provider of the metric cannot be set up.
     fn trim(&mut self, metrics: &[Metric]) -> Vec<Write> {
         let mut cleaned = Vec::new();
+        if self.facts.is_sabotaged(Sabotage::KeepMeasurements) {
+            return cleaned;
+        }
         for result in self.status.results.iter_mut().flatten() {
             let name = result.name.clone().unwrap_or_default();
             let kept = self.rules.kept(&name);

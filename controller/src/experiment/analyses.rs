@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate_api::analysis::{AnalysisSpec, Argument};
 use tidegate_api::experiment::ExperimentAnalysis;
 use tidegate_api::object::{
-    AnalysisRunBody, Body, ExperimentRunStatus, Key, Kind, Meta, Object, Text, is_final,
+    AnalysisRunBody, AnalysisRunStatus, Body, ExperimentRunStatus, Key, Kind, Meta, Object, Text, is_final,
 };
 
 use super::{Draft, is_controlled_by, owner, sets};
@@ -15,6 +15,7 @@ use crate::analysis::templates::{Additions, Missing, collect, run_of};
 use crate::edit::Edit;
 use crate::manager::INSTANCE_LABEL;
 use crate::plan::{Guard, IfRefused, Need, Reason, Verb};
+use crate::sabotage::Sabotage;
 
 /// Does what is to be done for one analysis.
 pub fn reconcile(draft: &mut Draft<'_>, analysis: &ExperimentAnalysis) {
@@ -67,7 +68,13 @@ fn follow(draft: &mut Draft<'_>, analysis: &ExperimentAnalysis, status: &mut Exp
         return;
     }
     if !body.status.phase().is_empty() {
-        status.phase = Some(body.status.phase().into());
+        // ARGO: to the reference a run that was told to end has succeeded, and with it what it is required for (S20).
+        let is_unanswered = analysis.is_required
+            && body.spec.spec().terminate
+            && body.status.phase() == "Successful"
+            && !draft.facts.is_sabotaged(Sabotage::CancelledGatePasses);
+        let phase = if is_unanswered { "Inconclusive" } else { body.status.phase() };
+        status.phase = Some(phase.into());
         status.message = body.status.message.clone().filter(|message| !message.is_empty());
     }
 }
@@ -205,7 +212,13 @@ fn object(draft: &Draft<'_>, name: &Text, spec: &AnalysisSpec) -> Object {
     if let Some(instance) = experiment.meta.labels.get(INSTANCE_LABEL).filter(|id| !id.is_empty()) {
         meta.labels.set(INSTANCE_LABEL, instance.clone());
     }
-    Object { kind: Kind::AnalysisRun, meta, body: Body::AnalysisRun(AnalysisRunBody::new(spec.to_run())) }
+    Object {
+        kind: Kind::AnalysisRun,
+        meta,
+        body: Body::AnalysisRun(
+            AnalysisRunBody::new(spec.to_run()).with_status(AnalysisRunStatus::unbegun()),
+        ),
+    }
 }
 
 /// Tells of a phase, also to those who watch the Rollout: always as a warning there, as in the reference.

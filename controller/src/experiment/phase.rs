@@ -4,6 +4,7 @@ use tidegate_api::experiment::ExperimentSpec;
 use tidegate_api::object::{ExperimentRunStatus, ExperimentStatus, TemplateStatus, Text, is_final};
 
 use super::Draft;
+use crate::sabotage::Sabotage;
 
 /// Whether all pods and runs are to go.
 pub fn is_terminating(spec: &ExperimentSpec, status: &ExperimentStatus) -> bool {
@@ -57,6 +58,7 @@ pub fn settle(draft: &mut Draft<'_>) {
 }
 
 fn decide(draft: &mut Draft<'_>) -> Said {
+    let sees_required = !draft.facts.is_sabotaged(Sabotage::RequiredIsOptional);
     let templates = of_templates(draft);
     let analyses = of_analyses(draft);
     let complete = || said("Successful", "Required AnalysisRuns completed");
@@ -72,7 +74,9 @@ fn decide(draft: &mut Draft<'_>) -> Said {
         return match (is_bad, all_succeeded) {
             (true, _) => analyses,
             (false, true) => complete(),
-            (false, false) if is_final(&analyses.0) || draft.spec.has_required() => analyses,
+            (false, false) if is_final(&analyses.0) || (sees_required && draft.spec.has_required()) => {
+                analyses
+            }
             (false, false) => templates,
         };
     }
@@ -123,7 +127,8 @@ fn of_analyses(draft: &Draft<'_>) -> Said {
             status.and_then(|status| status.message.as_deref()).unwrap_or("").to_owned(),
         );
         // ARGO: to the reference a required analysis that never began has succeeded (A17).
-        if analysis.is_required && phase.is_empty() {
+        let ignores = draft.facts.is_sabotaged(Sabotage::RequiredIsOptional);
+        if analysis.is_required && phase.is_empty() && !ignores {
             phase = "Pending";
             if draft.is_terminating {
                 phase = "Inconclusive";

@@ -18,7 +18,7 @@ pub fn holds(draft: &mut Draft<'_>, template: &ExperimentTemplate, hash: &str) -
 // ARGO: the reference lets pods and Service go while the router still points at them (A20).
 pub fn holds_service(draft: &mut Draft<'_>, service: &str, hash: &str) -> bool {
     let world = draft.world;
-    if draft.facts.is_sabotaged(Sabotage::DropArms) {
+    if draft.facts.is_sabotaged(Sabotage::ServiceBeforeWeight) {
         return false;
     }
     let Some(rollout) = world.rollout.as_ref().filter(|_| !world.routes.is_empty()) else { return false };

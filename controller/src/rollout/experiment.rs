@@ -247,7 +247,8 @@ fn clean_up(draft: &mut Draft<'_>, current: Option<&Arc<Object>>) {
     let is_current = |one: &Arc<Object>| current.is_some_and(|current| current.meta.name == one.meta.name);
     let mut others: Vec<Arc<Object>> = draft.world.experiments.clone();
     others.retain(|one| !is_current(one) && one.meta.deleting.is_none());
-    for one in others.iter().filter(|one| !is_over(one) && !is_told_to_end(one)) {
+    let keeps = draft.facts.is_sabotaged(Sabotage::KeepAsking);
+    for one in others.iter().filter(|one| !is_over(one) && !is_told_to_end(one) && !keeps) {
         draft.because(Reason::Note(format!("{} is no longer asked", one.meta.name).into()));
         let guard = Guard::Identity(one.meta.uid.clone());
         draft.write(one.key(), guard, Verb::Edit(vec![Edit::Terminate]), Vec::new(), IfRefused::GoOn);
@@ -270,7 +271,8 @@ fn clean_up(draft: &mut Draft<'_>, current: Option<&Arc<Object>>) {
             }
             _ => true,
         };
-        if (known && kept) || carries_users(draft, &one) {
+        let keeps = draft.facts.is_sabotaged(Sabotage::KeepHistory);
+        if (known && kept) || carries_users(draft, &one) || keeps {
             continue;
         }
         let guard = Guard::Identity(one.meta.uid.clone());
@@ -292,7 +294,9 @@ pub fn record(draft: &mut Draft<'_>) {
     let Some(Current(current)) = draft.experiment.clone() else { return };
     // One whose step is done belongs to the past.
     let same_step = draft.status.index().unwrap_or(0) == draft.observed.index().unwrap_or(0);
-    let name = current.filter(|one| same_step && phase(one) != "Successful").map(|one| one.meta.name.clone());
+    let forgets = draft.facts.is_sabotaged(Sabotage::ForgetInconclusive);
+    let is_past = |one: &Object| phase(one) == "Successful" || (forgets && phase(one) == "Inconclusive");
+    let name = current.filter(|one| same_step && !is_past(one)).map(|one| one.meta.name.clone());
     if draft.spec.canary().is_some() {
         draft.status.canary.get_or_insert_default().experiment = name;
     }

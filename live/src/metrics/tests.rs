@@ -117,8 +117,37 @@ fn memory_follows_the_objects_also_where_nobody_scrapes() {
     let none = Event::Listed(Kind::Rollout, std::collections::BTreeSet::new());
     take(&mut manager, &mut metrics, none, START);
     take(&mut manager, &mut metrics, Event::Woken, START.plus(Span::seconds(65)));
-    assert_eq!(metrics.0.borrow().counts.reconcile.collect()[0].get_metric().len(), 0);
+    assert_eq!(metrics.0.borrow().counts.passes[0].seconds.collect()[0].get_metric().len(), 0);
     assert_eq!(metrics.0.borrow().counts.events.collect()[0].get_metric().len(), 0);
+}
+
+fn evidence(kind: &str, name: &str, spec: Value, status: Value) -> Arc<Object> {
+    let object = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": kind, "spec": spec, "status": status,
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "7"}});
+    Arc::new(Object::from_value(object).unwrap())
+}
+
+#[test]
+fn evidence_as_prometheus_reads_it() {
+    let (mut manager, mut metrics) = (Manager::new(Settings::default()), Metrics::new().unwrap());
+    let two = json!({"metrics": [{"name": "errors", "provider": {"prometheus": {"query": "up"}}},
+        {"name": "smoke", "provider": {"job": {}}}]});
+    let results = json!({"phase": "Running", "metricResults": [
+        {"name": "errors", "phase": "Failed", "dryRun": true, "measurements": []}]});
+    for object in [
+        evidence("AnalysisRun", "web-2-1", two.clone(), results),
+        evidence("AnalysisTemplate", "checks", two, Value::Null),
+        evidence("Experiment", "compare", json!({"templates": []}), json!({"phase": "Failed"})),
+    ] {
+        take(&mut manager, &mut metrics, Event::Seen(object), START);
+    }
+    for (kind, name) in [(Kind::AnalysisRun, "web-2-1"), (Kind::Experiment, "compare")] {
+        metrics.0.borrow().counts.pass(&Key::new(kind, "shop", name), 0.2, true);
+    }
+    let text = metrics.text(Some((&manager, START))).unwrap();
+    let told = |line: &&str| line.starts_with("analysis_") || line.starts_with("experiment_");
+    let lines: Vec<&str> = text.lines().filter(told).filter(|line| !line.ends_with(" 0")).collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

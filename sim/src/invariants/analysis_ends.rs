@@ -1,4 +1,5 @@
-//! L9: when nothing is under way any more, every run has its verdict. Only a Job whose pod runs on and on is waited for.
+//! L9: when nothing is under way any more, every run and every Experiment has its verdict. Only a Job whose pod runs on and
+//! on is waited for, and an Experiment without an end.
 
 use std::sync::Arc;
 
@@ -28,8 +29,30 @@ impl Invariant for AnalysisEnds {
             let message = format!("{} stays {phase} and nothing will ever happen to it", run.meta.name);
             return Err(Violation::new(self.name(), world, message));
         }
+        for experiment in world.store().of_kind(&Kind::Experiment) {
+            let phase = experiment.experiment().map_or("", |body| body.status.phase());
+            if experiment.meta.deleting.is_some() || !should_end(world, experiment) {
+                continue;
+            }
+            let message =
+                format!("{} stays {phase} and nothing will ever happen to it", experiment.meta.name);
+            return Err(Violation::new(self.name(), world, message));
+        }
         Ok(())
     }
+}
+
+/// Whether an Experiment that is not over should be.
+fn should_end(world: &World, experiment: &Object) -> bool {
+    let Some(body) = experiment.experiment() else { return false };
+    let (spec, status) = (body.spec.spec(), &body.status);
+    if status.is_over() || spec.problem(&experiment.meta.name).is_some() {
+        return false;
+    }
+    let mut runs = world.store().owned_by(&experiment.meta.uid, &Kind::AnalysisRun);
+    let waits_for_a_run = runs.any(|run| run.analysis_run().is_some_and(|body| !body.status.is_over()));
+    let has_no_end = spec.duration.is_none() && !spec.has_required() && !spec.terminate;
+    !(waits_for_a_run || (has_no_end && status.phase() == "Running"))
 }
 
 /// Whether a Job of the run has a pod that has not ended.

@@ -1,9 +1,10 @@
-//! S22: a run that its Rollout does not ask any more is told to end.
+//! S22: a run or an Experiment that its Rollout does not ask any more is told to end.
 //!
 //! The status names the runs that decide, and is the last write of a pass: what it has not named twice, and nobody told
 //! to end, is a ghost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidegate_api::object::{Key, Kind, Object, RolloutStatus};
 
@@ -18,12 +19,24 @@ const PATIENCE: u32 = 2;
 #[derive(Default)]
 pub struct NoGhosts(BTreeMap<Key, u32>);
 
-fn is_live(run: &Object) -> bool {
-    run.meta.deleting.is_none()
-        && run.analysis_run().is_some_and(|body| !body.status.is_over() && !body.spec.spec().terminate)
+/// Whether it still asks: it is not over, and nobody told it to end.
+fn is_live(asker: &Object) -> bool {
+    let of_run = || asker.analysis_run().map(|body| (body.status.is_over(), body.spec.spec().terminate));
+    let of_experiment = || asker.experiment().map(|body| (body.status.is_over(), body.spec.spec().terminate));
+    asker.meta.deleting.is_none() && of_run().or_else(of_experiment) == Some((false, false))
+}
+
+/// The runs and Experiments of a Rollout.
+fn askers<'w>(world: &'w World, rollout: &'w Object) -> impl Iterator<Item = &'w Arc<Object>> {
+    let of_kind = |kind: &'w Kind| world.store().owned_by(&rollout.meta.uid, kind);
+    of_kind(&Kind::AnalysisRun).chain(of_kind(&Kind::Experiment))
 }
 
 fn names(status: &RolloutStatus, run: &Object) -> bool {
+    if run.kind == Kind::Experiment {
+        let named = status.canary.as_ref().and_then(|canary| canary.experiment.as_ref());
+        return named == Some(&run.meta.name);
+    }
     let (canary, blue_green) = (status.canary.as_ref(), status.blue_green.as_ref());
     let all = [
         canary.and_then(|canary| canary.step_run.as_ref()),
@@ -44,7 +57,7 @@ impl Invariant for NoGhosts {
         if before.status == after.status {
             return Ok(());
         }
-        for run in world.store().owned_by(&object.meta.uid, &Kind::AnalysisRun) {
+        for run in askers(world, object) {
             let left_out = self.0.entry(run.key()).or_default();
             *left_out = if is_live(run) && !names(&after.status, run) { *left_out + 1 } else { 0 };
             if *left_out > PATIENCE {
@@ -58,7 +71,7 @@ impl Invariant for NoGhosts {
     fn at_rest(&mut self, world: &World) -> Result<(), Violation> {
         for rollout in world.store().of_kind(&Kind::Rollout) {
             let Some(body) = rollout.rollout() else { continue };
-            let mut runs = world.store().owned_by(&rollout.meta.uid, &Kind::AnalysisRun);
+            let mut runs = askers(world, rollout);
             if let Some(run) = runs.find(|run| is_live(run) && !names(&body.status, run)) {
                 let message = format!("nobody asks {} any more, and it was not told to end", run.meta.name);
                 return Err(Violation::new(self.name(), world, message));

@@ -1,8 +1,9 @@
 //! S20: a run that was not told to end is successful only if each metric that decides was measured as often as it is to
-//! be, within its limits, and not by failures alone where none is forgiven.
+//! be, within its limits, and not by failures alone where none is forgiven. An Experiment is successful only if each run
+//! that it requires is, and was not told to end.
 
 use tidegate_api::analysis::{Count, Metric};
-use tidegate_api::object::{Kind, MetricResult};
+use tidegate_api::object::{AnalysisRunBody, Key, Kind, MetricResult, Object};
 use tidegate_controller::analysis::assess::crossed_limit;
 
 use super::view::Views;
@@ -22,6 +23,13 @@ impl Invariant for VerdictsNeedEvidence {
         else {
             return Ok(());
         };
+        if let Some(why) = unanswered(world, before, after) {
+            return Err(Violation::new(
+                self.name(),
+                world,
+                format!("{} is successful, but {why}", after.meta.name),
+            ));
+        }
         let (Some(old), Some(new)) = (before.analysis_run(), after.analysis_run()) else { return Ok(()) };
         let spec = new.spec.spec();
         if after.kind != Kind::AnalysisRun || new.status.phase() != "Successful" || spec.terminate {
@@ -48,6 +56,27 @@ impl Invariant for VerdictsNeedEvidence {
     }
 }
 
+/// What an Experiment that becomes successful has not been answered.
+fn unanswered(world: &World, before: &Object, after: &Object) -> Option<String> {
+    let (old, new) = (before.experiment()?, after.experiment()?);
+    if new.status.phase() != "Successful" || old.status.phase() == "Successful" {
+        return None;
+    }
+    let spec = new.spec.spec();
+    spec.analyses.iter().filter(|analysis| analysis.is_required).find_map(|analysis| {
+        let status = new.status.run(&analysis.name);
+        let name = status.and_then(|status| status.run.clone()).unwrap_or_default();
+        let key = Key::new(Kind::AnalysisRun, after.meta.namespace.clone(), name);
+        let run = world.get(&key).and_then(|run| run.analysis_run());
+        let succeeded =
+            |run: &AnalysisRunBody| run.status.phase() == "Successful" && !run.spec.spec().terminate;
+        // One that was deleted has told its verdict before.
+        let told = || status.map(|status| status.phase()) == Some("Successful") && world.get(&key).is_none();
+        let answered = run.is_some_and(succeeded) || told();
+        (!answered).then(|| format!("{} has not succeeded", analysis.name))
+    })
+}
+
 /// What is missing for a metric to be a success.
 fn lacks(metric: &Metric, result: Option<&MetricResult>) -> Option<String> {
     let Some(result) = result else { return Some("was never measured".to_owned()) };
@@ -60,14 +89,14 @@ fn lacks(metric: &Metric, result: Option<&MetricResult>) -> Option<String> {
     if count(result.successful) == 0 && !forgives {
         return Some("has no good measurement".to_owned());
     }
+    // What was an error is no measurement.
+    let real = count(result.successful) + count(result.failed) + count(result.inconclusive);
     let wanted = metric.consecutive_success_limit.as_ref().map_or(0, |limit| limit.number);
     if wanted > 0 && count(result.consecutive_success) >= wanted {
         return None;
     }
     match metric.times() {
-        Count::Times(times) if count(result.count) < times => {
-            Some(format!("was measured {} times of {times}", count(result.count)))
-        }
+        Count::Times(times) if real < times => Some(format!("was measured {real} times of {times}")),
         _ => None,
     }
 }

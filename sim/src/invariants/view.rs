@@ -137,6 +137,13 @@ impl Views {
     }
 }
 
+/// The step that an Experiment of a Rollout is about: its name is ROLLOUT-HASH-REVISION-STEP, perhaps with a number behind.
+pub fn step_of_experiment(experiment: &Object) -> Option<usize> {
+    let rollout = experiment.meta.controller().filter(|owner| &*owner.kind == "Rollout")?;
+    let rest = experiment.meta.name.strip_prefix(&format!("{}-", rollout.name))?;
+    rest.split('-').nth(2)?.parse().ok()
+}
+
 /// The Rollout that a write concerns.
 pub fn rollout_of(world: &World, key: &Key) -> Option<Key> {
     match key.kind {

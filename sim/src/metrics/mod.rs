@@ -149,7 +149,7 @@ impl World {
                 return (Reply::Failed(why.into()), more, Source::Fault);
             }
             Some(Trouble::Says(point)) => {
-                return (render::reply(provider, question, &point, now), more, Source::Fault);
+                return (render::reply(provider, question, &point, now), point.lateness(), Source::Fault);
             }
         }
         let series = self.config.metrics.series.iter().position(|series| series.of.fits(provider, question));
@@ -157,6 +157,7 @@ impl World {
             let measured = (asker.key.clone(), asker.part.clone(), taken);
             let place = self.answers.place(measured, at);
             let point = self.config.metrics.series[at].point(place);
+            let more = Span(more.0.saturating_add(point.lateness().0));
             return (render::reply(provider, question, &point, now), more, Source::Scripted);
         }
         let why = match provider {

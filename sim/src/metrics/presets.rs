@@ -13,6 +13,7 @@ use tidegate_controller::names::HASH_LABEL;
 use super::counters::Counters;
 use super::promql::{Change, Selector, Series};
 use crate::dice::Dice;
+use crate::traffic::serving_sets;
 use crate::world::{Quality, World};
 
 /// What a preset counts.
@@ -223,7 +224,7 @@ impl Shown<'_> {
         let (mut good, mut bad) = (true, true);
         let mut versions: Vec<(Key, Text, String, Vec<String>)> = Vec::new();
         for rollout in &rollouts {
-            for set in world.store().owned_by(&rollout.meta.uid, &Kind::ReplicaSet) {
+            for set in serving_sets(world, rollout) {
                 let Some(hash) = set.meta.labels.get(HASH_LABEL) else { continue };
                 let image = set.replica_set().map_or(String::new(), |body| {
                     body.template.spec.value()["containers"][0]["image"].as_str().unwrap_or("").to_owned()

@@ -76,6 +76,14 @@ impl Series {
 }
 
 impl Point {
+    /// How much longer this answer takes.
+    pub fn lateness(&self) -> Span {
+        match self {
+            Point::Late(by, point) => Span(by.0.saturating_add(point.lateness().0)),
+            _ => Span::ZERO,
+        }
+    }
+
     fn of_story(value: &Value) -> Point {
         if value.get("$status").is_none() && value.get("$body").is_none() {
             return Point::Value(value.clone());

@@ -72,7 +72,9 @@ impl Condition {
     /// Whether all of it is so now, by whatever the status says.
     pub fn is_so(&self, world: &World, since: Since) -> bool {
         let run = self.analysis_run.as_ref().map(|name| verbs::analysis_run(world, name));
-        if run.is_some_and(|run| !run.is_some_and(|run| self.is_so_of_run(run))) {
+        let experiment = self.experiment.as_ref().map(|name| verbs::experiment(world, name));
+        if [run, experiment].into_iter().flatten().any(|of| !of.is_some_and(|of| self.is_so_of_evidence(of)))
+        {
             return false;
         }
         let rollout = self.rollout.as_ref().map(|name| verbs::rollout(world, name));
@@ -82,12 +84,18 @@ impl Condition {
             && rollout.is_none_or(|found| found.is_some_and(|object| self.is_so_of(world, object)))
     }
 
-    fn is_so_of_run(&self, run: &Object) -> bool {
-        let Some(body) = run.analysis_run() else { return false };
+    /// Of an AnalysisRun or an Experiment.
+    fn is_so_of_evidence(&self, object: &Object) -> bool {
+        let of_run = object.analysis_run().map(|body| (body.status.phase(), body.status.message.as_deref()));
+        let of_experiment = || Some(&object.experiment()?.status);
+        let Some((phase, said)) =
+            of_run.or_else(|| of_experiment().map(|s| (s.phase(), s.message.as_deref())))
+        else {
+            return false;
+        };
         // Beside a Rollout the message is that one's.
         let message = self.message.as_deref().filter(|_| self.rollout.is_none());
-        self.phase.as_deref().is_none_or(|phase| phase == body.status.phase())
-            && contains(message, body.status.message.as_deref())
+        self.phase.as_deref().is_none_or(|wanted| wanted == phase) && contains(message, said)
     }
 
     fn is_so_of(&self, world: &World, object: &Object) -> bool {
@@ -95,6 +103,7 @@ impl Condition {
         let status = &body.status;
         let plain = self.phase.is_none()
             || self.analysis_run.is_some()
+            || self.experiment.is_some()
             || self.phase.as_deref() == status.phase.as_deref();
         if !plain
             || self.step.is_some_and(|step| status.index() != Some(step))
@@ -178,6 +187,7 @@ impl fmt::Display for Condition {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.rollout.clone());
         parts.extend(self.analysis_run.clone());
+        parts.extend(self.experiment.clone());
         parts.extend(self.phase.clone());
         parts.extend(self.step.map(|step| format!("at step {step}")));
         parts.extend(self.weight.map(|bound| format!("weight {bound}")));

@@ -175,7 +175,7 @@ pub const TABLE: &[Section] = &[
             "unready", "`{rollout, side, count}`", "Takes the readiness of pods away.";
             "load", "`{autoscaler, total, per_pod}`", "Gives a HorizontalPodAutoscaler this work to measure; it then scales by what it reads.";
             "metric", "mapping", "A series of values that a metric provider answers from now on, in place of one for the same questions.";
-            "terminate", "`{analysis_run}`", "Tells an AnalysisRun to end.";
+            "terminate", "`{analysis_run}` or `{experiment}`", "Tells an AnalysisRun or an Experiment to end.";
             "traffic", "number", "So many requests a second from now on.";
             "quality", "`{IMAGE: {errors, latency, capacity}}`", "What versions do to their users from now on.";
             "serve", "kind", "From now on the API server serves this kind.";
@@ -316,6 +316,7 @@ pub const TABLE: &[Section] = &[
         title: "`terminate`",
         keys: keys! {
             "analysis_run", "name", "The AnalysisRun: its name, or its name without the hash in it, as in `web-2-1`.";
+            "experiment", "name", "The Experiment: its name, or its name without the hash in it, as in `web-2-0`.";
         },
     },
     Section {
@@ -350,7 +351,8 @@ pub const TABLE: &[Section] = &[
         keys: keys! {
             "rollout", "name", "The Rollout that the next ones are about. `once` waits until its status was computed from its present specification.";
             "analysis_run", "name", "The AnalysisRun that `phase` is about: its name, or its name without the hash in it, as in `web-2-1` (step 1 of revision 2), `web-2` (in the background), `web-2-pre`, `web-2-post`.";
-            "phase", "text", "`status.phase`, of the Rollout or of the AnalysisRun.";
+            "experiment", "name", "The Experiment that `phase` is about: its name, or its name without the hash in it, as in `web-2-0` (step 0 of revision 2).";
+            "phase", "text", "`status.phase`, of the Rollout, the AnalysisRun or the Experiment.";
             "step", "number", "`status.currentStepIndex`.";
             "weight", "bound", "The share of users that the new version has, in percent.";
             "message", "text", "A part of `status.message`.";

@@ -98,6 +98,8 @@ pub struct Condition {
     pub rollout: Option<String>,
     /// The AnalysisRun it is about, if it is about one: its name, or its name without the hash in it.
     pub analysis_run: Option<String>,
+    /// The Experiment that the phase and message are about.
+    pub experiment: Option<String>,
     /// `status.phase`.
     pub phase: Option<String>,
     /// `status.currentStepIndex`.
@@ -268,8 +270,8 @@ pub enum Verb {
     },
     /// From now on a provider answers with these values.
     Metric(Series),
-    /// Tells an AnalysisRun to end.
-    Terminate(String),
+    /// Tells an AnalysisRun or an Experiment to end.
+    Terminate(Evidence),
     /// From now on so many requests a second.
     Traffic(i64),
     /// From now on versions do this to their users, by the end of their image.
@@ -284,6 +286,23 @@ pub enum Verb {
     UpgradeController(Span),
     /// Says something in the trace.
     Note(String),
+}
+
+/// What gathers evidence, by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// An AnalysisRun.
+    Run(String),
+    /// An Experiment.
+    Experiment(String),
+}
+
+impl Evidence {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let (Evidence::Run(name) | Evidence::Experiment(name)) = self;
+        name
+    }
 }
 
 /// A verb of the command line that needs nothing but a Rollout.

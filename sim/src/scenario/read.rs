@@ -24,8 +24,6 @@ pub trait Files {
 /// Where the files that a scenario names come from.
 pub type Load<'a> = &'a dyn Files;
 
-pub(super) const NOT_BUILT: &str = "is not built yet";
-
 impl Script {
     /// Whether a document is a scenario, and not an object.
     pub fn is_scenario(document: &Document) -> bool {

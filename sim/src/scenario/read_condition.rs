@@ -7,14 +7,10 @@ use tidegate_api::object::Kind;
 
 use super::cursor::{Cursor, Read};
 use super::keys::known;
-use super::read::NOT_BUILT;
 use super::{Bound, Condition, EventCondition, ObjectCondition, StatusCondition, Target};
 
 /// Conditions, all of which must hold.
 pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
-    if let Some(field) = at.get("experiment") {
-        return field.wrong_key(format!("`experiment` {NOT_BUILT}"));
-    }
     at.fields(&known("condition"))?;
     let text = |name: &str| at.get(name).map(|field| field.owned()).transpose();
     let mut replicas = BTreeMap::new();
@@ -28,6 +24,7 @@ pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
     let read = Condition {
         rollout: text("rollout")?,
         analysis_run: text("analysis_run")?,
+        experiment: text("experiment")?,
         phase: text("phase")?,
         step: at.get("step").map(|field| field.number()).transpose()?,
         weight: bound_of(at, "weight")?,
@@ -40,8 +37,12 @@ pub(super) fn condition(at: &Cursor<'_>) -> Read<Condition> {
         time_since: at.get("time_since").map(|field| field.span()).transpose()?,
     };
     let of_rollout = ["phase", "step", "weight", "message", "condition", "replicas", "healthy_pods"];
-    let of_run = |name: &str| matches!(name, "phase" | "message") && read.analysis_run.is_some();
-    match of_rollout.iter().find(|name| at.get(name).is_some() && !of_run(name)) {
+    if let Some(field) = at.get("experiment").filter(|_| read.analysis_run.is_some()) {
+        return field.wrong_key("a phase is that of one thing: `analysis_run` or `experiment`");
+    }
+    let has_evidence = read.analysis_run.is_some() || read.experiment.is_some();
+    let of_evidence = |name: &str| matches!(name, "phase" | "message") && has_evidence;
+    match of_rollout.iter().find(|name| at.get(name).is_some() && !of_evidence(name)) {
         Some(name) if read.rollout.is_none() => {
             at.wrong(format!("`{name}` is about a Rollout, and `rollout` is missing here"))
         }

@@ -8,7 +8,7 @@ use super::keys::known;
 use super::read::{Load, objects_of};
 use super::read_condition::one_target;
 use super::read_world::{rate, read_quality};
-use super::{Fault, Patch, Side, Simple, Verb};
+use super::{Evidence, Fault, Patch, Side, Simple, Verb};
 
 /// How long there is no controller while another one takes over.
 const DOWN: Span = Span::seconds(5);
@@ -36,7 +36,13 @@ pub(super) fn verb(name: &str, at: &Cursor<'_>, load: Load<'_>) -> Read<Verb> {
         "metric" => super::metrics::read(at).map(Verb::Metric),
         "terminate" => {
             at.fields(&known("terminate"))?;
-            at.need("analysis_run")?.owned().map(Verb::Terminate)
+            match at.get("experiment") {
+                Some(name) if at.get("analysis_run").is_none() => {
+                    name.owned().map(Evidence::Experiment).map(Verb::Terminate)
+                }
+                Some(name) => name.wrong_key("one thing ends at a time: `analysis_run` or `experiment`"),
+                None => at.need("analysis_run")?.owned().map(Evidence::Run).map(Verb::Terminate),
+            }
         }
         "traffic" => rate(at).map(Verb::Traffic),
         "quality" => read_quality(at).map(Verb::Quality),

@@ -70,6 +70,9 @@ when:
 - fault: {proxy_stall: {router: nginx, for: 1s}}
 - metric: {provider: web, match: /success, values: [{late: 2s, value: 1}, {fails: gone}]}
 - terminate: {analysis_run: web-2-1}
+- terminate: {experiment: web-2-0}
+- once: {experiment: web-2-0, phase: Running}
+  note: trying
 - fault: {metric_outage: {provider: web, for: 5s}}
 - fault: {metric_slow: {by: 5s, for: 5s}}
 - fault: {metric_says: {value: NaN, for: 5s}}
@@ -100,7 +103,7 @@ fn problem(text: &str) -> String {
 #[test]
 fn every_key_of_the_table_is_read() {
     let script = Script::read("everything.yaml", EVERYTHING, &NoFiles).expect("a scenario");
-    assert_eq!(script.when.len(), 44);
+    assert_eq!(script.when.len(), 46);
     for section in TABLE {
         for key in section.keys {
             assert!(EVERYTHING.contains(&format!("{}:", key.name)), "{} is never written", key.name);
@@ -128,6 +131,10 @@ fn what_is_not_understood_is_pointed_at() {
     );
     assert!(entry("{metric: {values: [{status: 7}]}}").contains("this must be a status of HTTP"));
     assert!(entry("{terminate: {rollout: web}}").contains("unknown key `rollout`"));
+    assert!(entry("{terminate: {analysis_run: a, experiment: b}}").contains("one thing ends at a time"));
+    assert!(
+        entry("{once: {analysis_run: a, experiment: b, phase: Running}, note: x}").contains("of one thing")
+    );
     let shown = problem("given: []\nthen: {sometimes: []}\n");
     assert!(
         shown.contains("unknown key `sometimes`") && shown.contains("ends, within, users_saw, never, holds"),

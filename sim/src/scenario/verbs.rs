@@ -8,7 +8,7 @@ use serde_json::json;
 use tidegate_api::object::{Key, Kind, Object};
 use tidegate_controller::commands;
 
-use super::{Patch, Side, Simple, Target, Verb};
+use super::{Evidence, Patch, Side, Simple, Target, Verb};
 use crate::cluster::store::Part;
 use crate::trace::view::View;
 use crate::world::{Action, World};
@@ -21,17 +21,39 @@ pub(crate) fn rollout<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object
 /// The newest AnalysisRun of this name, or of this name without the hash in it.
 pub(crate) fn analysis_run<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object>> {
     let runs = world.store().of_kind(&Kind::AnalysisRun);
-    runs.filter(|run| *run.meta.name == *name || plain_name(run) == name)
+    runs.filter(|run| *run.meta.name == *name || plain_name(world, run) == name)
         .max_by_key(|run| (run.meta.created, run.meta.resource_version))
 }
 
-/// The name of an AnalysisRun without the hash in it: `web-2-1` is the run of step 1 in revision 2.
-pub(crate) fn plain_name(run: &Object) -> String {
-    let hash = run.meta.labels.get("rollouts-pod-template-hash").map_or("", |hash| &**hash);
+/// The newest Experiment of this name, or of this name without the hash in it.
+pub(crate) fn experiment<'a>(world: &'a World, name: &str) -> Option<&'a Arc<Object>> {
+    let all = world.store().of_kind(&Kind::Experiment);
+    all.filter(|one| *one.meta.name == *name || plain_name(world, one) == name)
+        .max_by_key(|one| (one.meta.created, one.meta.resource_version))
+}
+
+/// The name of an AnalysisRun or Experiment without the hash in it: `web-2-1` is the run of step 1 in revision 2,
+/// `web-2-0-errors` one of the Experiment `web-2-0`.
+pub(crate) fn plain_name(world: &World, object: &Object) -> String {
+    let name = &object.meta.name;
+    // Runs of an Experiment do not carry the hash that stands in its name.
+    let owner = controller_of(world, object);
+    let mut labels =
+        [Some(object), owner.map(|owner| &**owner)].into_iter().flatten().map(|one| &one.meta.labels);
+    let hash = labels.find_map(|labels| labels.get("rollouts-pod-template-hash")).map_or("", |hash| &**hash);
     match hash.is_empty() {
-        true => run.meta.name.to_string(),
-        false => run.meta.name.replacen(&format!("-{hash}-"), "-", 1),
+        true => name.to_string(),
+        false => name.replacen(&format!("-{hash}-"), "-", 1),
     }
+}
+
+/// The object that controls another one, if it is there.
+pub(crate) fn controller_of<'a>(world: &'a World, object: &Object) -> Option<&'a Arc<Object>> {
+    let owner = object.meta.controller()?;
+    let kind = [Kind::Rollout, Kind::Experiment, Kind::AnalysisRun]
+        .into_iter()
+        .find(|k| k.name() == &*owner.kind)?;
+    world.get(&Key::new(kind, object.meta.namespace.clone(), owner.name.clone()))
 }
 
 /// The object of this kind and name, whatever its namespace.
@@ -98,7 +120,7 @@ impl Verb {
             }
             Verb::Load { autoscaler, total, per_pod } => format!("load {autoscaler} {total}/{per_pod}"),
             Verb::Metric(series) => format!("metric {}", series.of),
-            Verb::Terminate(run) => format!("terminate {run}"),
+            Verb::Terminate(of) => format!("terminate {}", of.name()),
             Verb::Traffic(rps) => format!("traffic {rps} requests a second"),
             Verb::Quality(qualities) => {
                 let images: Vec<&str> = qualities.iter().map(|(image, _)| image.as_str()).collect();
@@ -163,10 +185,13 @@ impl Verb {
                     Patch::Operations(patch) => Action::Operations { key, patch, part },
                 }])
             }
-            Verb::Terminate(name) => {
-                let run =
-                    analysis_run(world, name).ok_or_else(|| format!("there is no AnalysisRun {name}"))?;
-                Ok(commands::terminate().into_iter().map(|patch| aim(run.key(), patch)).collect())
+            Verb::Terminate(of) => {
+                let (found, kind) = match of {
+                    Evidence::Run(name) => (analysis_run(world, name), Kind::AnalysisRun),
+                    Evidence::Experiment(name) => (experiment(world, name), Kind::Experiment),
+                };
+                let found = found.ok_or_else(|| format!("there is no {} {}", kind.name(), of.name()))?;
+                Ok(commands::terminate().into_iter().map(|patch| aim(found.key(), patch)).collect())
             }
             Verb::Ready { rollout, .. } => find(rollout).map(|_| Vec::new()),
             Verb::Load { autoscaler, .. } => match named(world, &Kind::HorizontalPodAutoscaler, autoscaler) {

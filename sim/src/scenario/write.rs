@@ -6,7 +6,7 @@ use tidegate_api::time::Span;
 use tidegate_api::yaml_out::to_yaml;
 
 use super::{Bound, Compare, Condition, Entry, Moment, Patch, Script, Side, StatusCondition, Target, Verb};
-use super::{EventCondition, ObjectCondition, UsersSaw};
+use super::{EventCondition, Evidence, ObjectCondition, UsersSaw};
 use crate::metrics::MetricsModel;
 use crate::world::{Millis, PodModel, Quality, RouterModel, TrafficModel, WorldConfig};
 
@@ -207,6 +207,7 @@ fn condition(condition: &Condition) -> Value {
     let mut fields = Fields::default();
     fields.set_some("rollout", condition.rollout.as_deref());
     fields.set_some("analysis_run", condition.analysis_run.as_deref());
+    fields.set_some("experiment", condition.experiment.as_deref());
     fields.set_some("phase", condition.phase.as_deref());
     fields.set_some("step", condition.step);
     fields.set_some("weight", condition.weight.map(bound));
@@ -303,7 +304,8 @@ fn verb(verb: &Verb) -> (&'static str, Value) {
             ("load", json!({"autoscaler": autoscaler, "total": total, "per_pod": per_pod}))
         }
         Verb::Metric(series) => ("metric", super::metrics::series(series)),
-        Verb::Terminate(run) => ("terminate", json!({"analysis_run": run})),
+        Verb::Terminate(Evidence::Run(name)) => ("terminate", json!({"analysis_run": name})),
+        Verb::Terminate(Evidence::Experiment(name)) => ("terminate", json!({"experiment": name})),
         Verb::Traffic(rps) => ("traffic", json!(rps)),
         Verb::Quality(qualities) => ("quality", quality(qualities)),
         Verb::Serve(kind, true) => ("serve", json!(kind)),

@@ -6,6 +6,7 @@ use tidegate_api::time::Span;
 
 use super::{Case, fleet};
 use crate::dice::Dice;
+use crate::metrics::series::{Of, Point, Series};
 use crate::scenario::{Entry, Fault, Moment, Script, Simple, Verb};
 use crate::world::{Flaps, NextWrite, PodModel, Strike};
 
@@ -74,6 +75,10 @@ pub fn draw(seed: u64) -> Case {
         found = Some(midway);
     }
     story(&mut dice, &mut script, scaled, found == Some(true));
+    // From dice of its own, so that whatever else is drawn stays what it was.
+    if found.is_none() {
+        traits.extend(evidence(&mut Dice::new(seed, "evidence"), &mut script));
+    }
     if traits.is_empty() {
         traits.push("plain");
     }
@@ -142,6 +147,81 @@ fn canary(dice: &mut Dice, with_steps: bool) -> Value {
         }
     }
     json!({"canary": {"maxSurge": surge, "maxUnavailable": missing, "steps": steps}})
+}
+
+/// Lets some updates be judged: by a step, in the background, by an experiment, before or after a switch.
+fn evidence(dice: &mut Dice, script: &mut Script) -> Option<&'static str> {
+    if !dice.chance(300) {
+        return None;
+    }
+    let at = script.given.iter().position(|object| object.kind == Kind::Rollout)?;
+    let mut rollout = script.given[at].to_value();
+    let asked = |template: &str| json!({"templates": [{"templateName": template}]});
+    let strategy = rollout["spec"]["strategy"].as_object_mut()?;
+    let kind = if let Some(canary) = strategy.get_mut("canary") {
+        let steps = canary["steps"].as_array().map_or(0, Vec::len);
+        match dice.between(0, 2) {
+            0 => {
+                canary["analysis"] = asked("always");
+                "background"
+            }
+            1 if steps > 0 => {
+                let place = usize::try_from(dice.between(0, 4)).unwrap_or(0).min(steps);
+                canary["steps"].as_array_mut()?.insert(place, json!({"analysis": asked("once")}));
+                "inline"
+            }
+            _ if steps > 0 => {
+                let analyses = json!([{"name": "m", "templateName": "once", "requiredForCompletion": true}]);
+                let experiment = json!({"scaleDownDelaySeconds": one(dice, &[0, 5]), "analyses": analyses,
+                    "templates": [{"name": "new", "specRef": "canary"}, {"name": "old", "specRef": "stable"}]});
+                let place = usize::try_from(dice.between(0, 4)).unwrap_or(0).min(steps);
+                canary["steps"].as_array_mut()?.insert(place, json!({ "experiment": experiment }));
+                "experiment"
+            }
+            _ => {
+                canary["analysis"] = asked("always");
+                "background"
+            }
+        }
+    } else {
+        let gate = one(dice, &["prePromotionAnalysis", "postPromotionAnalysis"]);
+        strategy.get_mut("blueGreen")?[gate] = asked("once");
+        "gate"
+    };
+    script.given[at] = object(rollout)?;
+    let metric = |count: i64| {
+        let mut metric = json!({"name": "m", "interval": "7s", "successCondition": "result >= 0.95",
+            "failureCondition": "result < 0.9", "provider": {"web": {"url": "http://health.shop/m"}}});
+        if count > 0 {
+            metric["count"] = json!(count);
+        }
+        metric
+    };
+    let count = dice.between(1, 3);
+    for (name, count) in [("once", count), ("always", 0)] {
+        let template = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
+            "metadata": meta(name), "spec": {"metrics": [metric(count)]}});
+        script.given.extend(object(template));
+    }
+    let (good, unclear, bad) = (json!(0.99), json!(0.93), json!(0.2));
+    let down = json!({"fails": "connection refused"});
+    let values = match dice.between(0, 7) {
+        0..=2 => vec![good],
+        3 => vec![good, bad],
+        // Shorter than five attempts, and longer.
+        4 => vec![good.clone(), down.clone(), down, good],
+        5 => vec![good, down],
+        // The last value repeats, so that no pause for want of evidence comes again and again.
+        6 => vec![unclear, good],
+        _ => vec![bad, good],
+    };
+    let point = |value: &Value| match value["fails"].as_str() {
+        Some(why) => Point::Fails(why.to_owned()),
+        None => Point::Value(value.clone()),
+    };
+    let of = Of::Matching { provider: None, text: "/m".to_owned() };
+    script.metrics.push(Series { of, values: values.iter().map(point).collect() });
+    Some(kind)
 }
 
 fn blue_green(dice: &mut Dice) -> Value {

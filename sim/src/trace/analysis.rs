@@ -7,16 +7,20 @@ use serde_json::Value;
 use tidegate_api::object::{Key, Measurement, MetricResult, Object, Text};
 
 use crate::metrics::Source;
-use crate::scenario::verbs::plain_name;
+use crate::scenario::verbs::{controller_of, plain_name};
+use crate::world::World;
 
-/// Whom a run is about: its Rollout, or itself when it stands alone.
-pub fn who(run: &Object) -> String {
-    let owner = run.meta.controller().map(|owner| owner.name.to_string());
-    owner.unwrap_or_else(|| run.meta.name.to_string())
+/// Whom a run or an Experiment is about: its Rollout, or what stands alone.
+pub fn who(world: &World, object: &Object) -> String {
+    match controller_of(world, object) {
+        Some(owner) => who(world, owner),
+        None => object.meta.name.to_string(),
+    }
 }
 
 /// What is new in a run.
 pub fn news(
+    world: &World,
     before: Option<&Arc<Object>>,
     after: Option<&Arc<Object>>,
     sources: &BTreeMap<(Key, Text), Source>,
@@ -40,7 +44,7 @@ pub fn news(
     if was != is && body.status.is_over() {
         let why = body.status.message.as_deref().unwrap_or("");
         let because = if why.is_empty() { String::new() } else { format!("because {why}") };
-        all.push((format!("analysis {} {is}", plain_name(run)), because));
+        all.push((format!("analysis {} {is}", plain_name(world, run)), because));
     }
     all
 }

@@ -5,6 +5,7 @@
 
 mod analysis;
 mod detection;
+mod experiment;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
@@ -178,11 +179,20 @@ impl Observer for Trace {
                         self.untold.get_or_insert(world.now());
                     }
                     Kind::Rollout | Kind::Service | Kind::Deployment => {
+                        if let Some((what, detail)) = experiment::shares(*before, *after) {
+                            self.tell(world, &object.meta.name, what, detail);
+                        }
                         self.changed(world, object.kind == Kind::Rollout && after.is_none(), &object.key());
                     }
                     Kind::AnalysisRun => {
-                        for (what, detail) in analysis::news(*before, *after, &self.sources) {
-                            let who = analysis::who(object);
+                        for (what, detail) in analysis::news(world, *before, *after, &self.sources) {
+                            let who = analysis::who(world, object);
+                            self.tell(world, &who, what, detail);
+                        }
+                    }
+                    Kind::Experiment => {
+                        if let Some((what, detail)) = experiment::news(world, *before, *after) {
+                            let who = analysis::who(world, object);
                             self.tell(world, &who, what, detail);
                         }
                     }

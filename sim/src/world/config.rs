@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use tidegate_api::object::Kind;
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::manager::Settings;
+use tidegate_controller::providers::Surroundings;
 
 use crate::metrics::MetricsModel;
 
@@ -54,7 +56,14 @@ impl Default for WorldConfig {
         WorldConfig {
             seed: 0,
             start: Time(1_767_225_600_000),
-            settings: Settings::default(),
+            // Secrets with the credentials of providers are read in the namespace that the quick start makes.
+            settings: Settings {
+                surroundings: Arc::new(Surroundings {
+                    namespace: "argo-rollouts".into(),
+                    ..Surroundings::default()
+                }),
+                ..Settings::default()
+            },
             watch_lag: (1, 20),
             watch_lag_of: BTreeMap::new(),
             call_latency: (1, 5),

@@ -8,6 +8,7 @@ use tidegate_api::object::Object;
 use super::{Runs, hash_label, phase, terminate};
 use crate::plan::{Guard, IfRefused, Verb};
 use crate::rollout::draft::Draft;
+use crate::sabotage::Sabotage;
 
 /// Ends and deletes what is neither current before this pass nor after it.
 pub fn clean_up(draft: &mut Draft<'_>, before: &Runs, after: &Runs) {
@@ -36,7 +37,7 @@ pub fn clean_up(draft: &mut Draft<'_>, before: &Runs, after: &Runs) {
                 }
                 _ => true,
             };
-        if !kept {
+        if !kept && !draft.facts.is_sabotaged(Sabotage::KeepHistory) {
             let guard = Guard::Identity(run.meta.uid.clone());
             draft.write(run.key(), guard, Verb::Delete, Vec::new(), IfRefused::GoOn);
         }

@@ -247,6 +247,10 @@ fn skips_pre_promotion(draft: &Draft<'_>, spec: &BlueGreen, has_run: bool) -> bo
     if hash.is_empty() || *hash == *draft.observed.stable_hash() || active.is_empty() || active == *hash {
         return true;
     }
+    if draft.facts.is_sabotaged(Sabotage::NeverAsk) {
+        return true;
+    }
+    let has_run = has_run && !draft.facts.is_sabotaged(Sabotage::CancelledGatePasses);
     !has_run && !blue_green::is_ready(draft, spec)
 }
 
@@ -282,6 +286,7 @@ fn ask_or_react(
         return make::run(draft, question, asked);
     };
     match verdict(&run) {
+        "Failed" | "Error" if draft.facts.is_sabotaged(Sabotage::IgnoreVerdict) => {}
         // A background run holds nothing up, so that ending it by hand takes nothing for granted.
         "Inconclusive" if question == Question::Background && phase(&run) != "Inconclusive" => {}
         "Inconclusive" => draft.course.pauses_added.push(INCONCLUSIVE),
@@ -314,6 +319,9 @@ fn is_resumed(draft: &Draft<'_>) -> bool {
 }
 
 fn needs_new(draft: &Draft<'_>, resumed: bool, run: &Object) -> bool {
+    if draft.facts.is_sabotaged(Sabotage::ReuseOldRun) {
+        return false;
+    }
     // After a retry the time of the abort is still there once.
     if resumed { verdict(run) == "Inconclusive" } else { draft.observed.aborted_at.is_some() }
 }
@@ -353,6 +361,7 @@ pub fn record(draft: &mut Draft<'_>) {
     let Some(runs) = draft.runs.clone() else { return };
     // ARGO: the reference tries again in silence, and the update seems to go on.
     match draft.analysis_trouble.clone() {
+        Some(_) if draft.facts.is_sabotaged(Sabotage::SilentTrouble) => {}
         Some(why) => {
             let now = draft.stamp();
             let known = draft.status.condition(TROUBLE).and_then(|known| known.message.clone());
@@ -419,6 +428,12 @@ pub fn keeps_old_sets(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
 }
 
 fn has_passed(draft: &Draft<'_>, run: Option<&Arc<Object>>) -> bool {
+    if draft.facts.is_sabotaged(Sabotage::OpenGates) {
+        return true;
+    }
+    if draft.facts.is_sabotaged(Sabotage::CancelledGatePasses) {
+        return run.is_some_and(|run| phase(run) == "Successful");
+    }
     // A retried update asks anew: what was answered before its abort counts no more.
     draft.observed.aborted_at.is_none()
         && run.is_some_and(|run| verdict(run) == "Successful" && is_of_this_version(draft, run))

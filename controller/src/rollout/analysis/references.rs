@@ -11,12 +11,16 @@ use tidegate_api::spec::{StepKind, Strategy};
 use crate::analysis::args::{Hashes, Values, field, of_rollout, resolve};
 use crate::analysis::templates::{Additions, collect, run_of};
 use crate::rollout::draft::Draft;
+use crate::sabotage::Sabotage;
 
 /// Stands for an argument that has no value yet.
 const DUMMY: &str = "dummy-value";
 
 /// Every problem, in the order in which the reference would find it.
 pub fn problems(draft: &Draft<'_>) -> Vec<Problem> {
+    if draft.facts.is_sabotaged(Sabotage::TrustTemplates) {
+        return Vec::new();
+    }
     let mut all: Vec<(String, Arc<RolloutAnalysis>, bool)> = Vec::new();
     let mut ask = |place: String, asked: &Option<Arc<RolloutAnalysis>>, background: bool| {
         all.extend(asked.iter().map(|asked| (place.clone(), asked.clone(), background)));
