@@ -22,6 +22,16 @@ struct Launch {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: Option<String>,
+    extras: Extras,
+}
+
+/// What a controller is told beside where it is to work.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Extras {
+    /// Arguments.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Controller {
@@ -31,10 +41,21 @@ impl Controller {
         kubeconfig: &Path,
         namespace: Option<&str>,
     ) -> Result<Controller, TestbedError> {
+        Controller::start_with(program, kubeconfig, namespace, Extras::default())
+    }
+
+    /// Starts one that is told more.
+    pub fn start_with(
+        program: &Path,
+        kubeconfig: &Path,
+        namespace: Option<&str>,
+        extras: Extras,
+    ) -> Result<Controller, TestbedError> {
         let launch = Launch {
             program: program.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
             namespace: namespace.map(str::to_owned),
+            extras,
         };
         let mut controller = Controller { launch, guard: None, folder: PathBuf::new() };
         controller.begin()?;
@@ -78,6 +99,8 @@ impl Launch {
         if let Some(namespace) = &self.namespace {
             command.arg("--namespaced").args(["--namespace", namespace]);
         }
+        command.args(&self.extras.arguments);
+        command.envs(self.extras.variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(folder).stdin(Stdio::null()).stdout(log).stderr(errors);
         Ok(command)
     }

@@ -23,6 +23,7 @@ pub mod stage;
 pub mod stand_in;
 pub mod stories;
 mod suite;
+pub mod surroundings;
 
 pub use control_plane::ControlPlane;
 pub use programs::Settings;

@@ -1,15 +1,20 @@
 //! Plays scenarios in both worlds: in the simulator, with other lags each time, and once with the real controller on a
 //! real server. What the real one shows must be something that the simulator shows.
 
+mod fit;
+mod haste;
+mod strides;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kube::Client;
 use serde_json::Value;
 use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::Span;
-use tidegate_sim::play::play;
+use tidegate_sim::play::{Outcome, Setup, live_before};
 use tidegate_sim::reference::{Difference, Place, Recording, differences};
 use tidegate_sim::scenario::{Condition, Entry, Files, Moment, Script, Since, Then, Verb};
 use tidegate_sim::world::{Millis, PodModel, PodModels};
@@ -17,7 +22,9 @@ use tokio::time::Instant;
 
 use crate::stage::{Stage, duration};
 use crate::stories::Tracks;
+use crate::surroundings::Surroundings;
 use crate::{Cluster, StandIn, TestbedError};
+use strides::is_another_stride;
 
 /// A scenario may take so long on a real server, its first deployment included.
 pub const LONGEST: Span = Span::seconds(30);
@@ -43,6 +50,8 @@ pub struct Case {
     settled: Vec<Tracks>,
     shown: Vec<Tracks>,
     simulated: Span,
+    /// Whether it is played in haste, because it takes too long otherwise.
+    hasty: bool,
 }
 
 /// Where a scenario can be played.
@@ -53,6 +62,38 @@ pub enum Fit {
     SimOnly(String),
 }
 
+/// Why the simulator finds a scenario unfit for a real server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Unfit {
+    TooLong,
+    /// What does not come out as it is told.
+    AnotherStory(String),
+    QuickHands,
+    Modelled,
+}
+
+impl Unfit {
+    fn told(&self, hasty: bool) -> String {
+        let why = match (self, hasty) {
+            (Unfit::TooLong, false) => "takes too long",
+            (Unfit::TooLong, true) => "takes too long, even in haste",
+            (Unfit::AnotherStory(_), false) => "tells another story when pods are punctual",
+            (Unfit::AnotherStory(_), true) => "takes too long, and tells another story in haste",
+            (Unfit::QuickHands, _) => "needs hands that are quicker than any",
+            (Unfit::Modelled, _) => "measures users, and a real server has none",
+        };
+        why.to_owned()
+    }
+}
+
+/// A play in the simulator, judged by what the story itself says alone.
+fn simulated(script: &Script) -> Result<Outcome, Unfit> {
+    let mut answers = fit::Answers::default();
+    let setup = Setup { unjudged: true, ..Setup::default() };
+    let outcome = live_before(script, setup, &mut answers).outcome;
+    if answers.modelled { Err(Unfit::Modelled) } else { Ok(outcome) }
+}
+
 /// How a scenario is played on a real server.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
@@ -60,8 +101,8 @@ pub struct Server<'a> {
     pub cluster: &'a Cluster,
     /// The controller's program.
     pub program: &'a Path,
-    /// Which play of this scenario it is.
-    pub nth: usize,
+    /// What tells this play of the scenario from others: part of the name of its namespace.
+    pub play: &'a str,
     /// Kill the controller when so many versions of what it writes have been seen, counted from the first.
     pub crash_at: Option<u64>,
 }
@@ -77,21 +118,19 @@ pub struct Shown {
 }
 
 impl Case {
-    /// Plays a scenario in the simulator, and tells whether a real server can show it, too. `suffix` tells namespaces of
-    /// several plays apart.
-    pub fn read(name: &str, file: &Path, suffix: &str) -> Result<Fit, String> {
+    /// Plays a scenario in the simulator, and tells whether a real server can show it, too.
+    pub fn read(name: &str, file: &Path) -> Result<Fit, String> {
         let text = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
         let mut script = Script::read(name, &text, &Beside(file)).map_err(|error| error.to_string())?;
-        let namespace: String = name.replace(['/', '_'], "-").chars().take(50).collect();
+        let namespace: String = name.replace(['/', '_'], "-").chars().take(52).collect();
         let place = Place {
-            namespace: format!("{}-{suffix}", namespace.trim_end_matches('-')),
+            namespace: namespace.trim_end_matches('-').to_owned(),
             metrics: "http://metrics.invalid".to_owned(),
         };
-        if let Some(why) = sim_only(&script) {
+        if let Some(why) = fit::sim_only(&script) {
             return Ok(Fit::SimOnly(why));
         }
         move_to(&mut script, &place.namespace);
-        script.pods = punctual(&script.pods, SPREADS[0]);
         let mut case = Case {
             name: name.to_owned(),
             script,
@@ -99,26 +138,39 @@ impl Case {
             settled: Vec::new(),
             shown: Vec::new(),
             simulated: Span::ZERO,
+            hasty: false,
         };
-        Ok(match case.simulate_all() {
+        let mut told = case.simulate_all();
+        if told == Err(Unfit::TooLong) {
+            case = Case {
+                script: haste::hasten(&case.script),
+                settled: Vec::new(),
+                shown: Vec::new(),
+                simulated: Span::ZERO,
+                hasty: true,
+                ..case
+            };
+            told = case.simulate_all();
+        }
+        Ok(match told {
             Ok(()) => Fit::Both(Box::new(case)),
-            Err(why) => Fit::SimOnly(why),
+            Err(why) => Fit::SimOnly(why.told(case.hasty)),
         })
     }
 
     /// Plays it in the simulator, each time with other lags; an error says why it is not for a real server.
-    fn simulate_all(&mut self) -> Result<(), String> {
+    fn simulate_all(&mut self) -> Result<(), Unfit> {
         for seed in 0..PLAYS {
             let took = self.simulate(seed)?;
             self.simulated = self.simulated.max(took);
             if took > LONGEST {
-                return Err(format!("takes longer than {} s", LONGEST.0 / 1000));
+                return Err(Unfit::TooLong);
             }
         }
         Ok(())
     }
 
-    fn simulate(&mut self, seed: u64) -> Result<Span, String> {
+    fn simulate(&mut self, seed: u64) -> Result<Span, Unfit> {
         let nth = usize::try_from(seed).unwrap_or(0);
         let mut script = Script {
             seed: self.script.seed + seed,
@@ -137,19 +189,22 @@ impl Case {
             }
         }
         let mut took = Span::ZERO;
-        if script.settled {
+        // First deployments come out in few ways.
+        if script.settled && nth < LAGS.len() {
             let first = Script { when: Vec::new(), settled: false, then: Then::default(), ..script.clone() };
-            let outcome = play(&first);
+            let outcome = simulated(&first)?;
             took = outcome.simulated;
             self.settled.push(outcome.milestones_at(&self.place));
         }
-        let outcome = play(&script);
-        if !outcome.failures.is_empty() {
-            let why = match hand {
-                Span::ZERO => "tells another story when pods are punctual",
-                _ => "needs hands that are quicker than any",
-            };
-            return Err(why.to_owned());
+        let outcome = simulated(&script)?;
+        if took.0 + outcome.simulated.0 > LONGEST.0 {
+            return Err(Unfit::TooLong);
+        }
+        if let Some(failure) = outcome.failures.first() {
+            return Err(match hand {
+                Span::ZERO => Unfit::AnotherStory(failure.to_string()),
+                _ => Unfit::QuickHands,
+            });
         }
         self.shown.push(outcome.milestones_at(&self.place));
         Ok(Span(took.0 + outcome.simulated.0))
@@ -161,12 +216,21 @@ impl Case {
         let client = server.cluster.client().await?;
         let mut script = script.clone();
         let mut place = self.place.clone();
-        place.namespace = format!("{}-{}", place.namespace, server.nth);
+        place.namespace = format!("{}-{}", place.namespace, server.play);
         move_to(&mut script, &place.namespace);
         let mut stage = Stage::open(client.clone(), place.clone(), kinds(&script)).await?;
-        let stand_in =
-            StandIn::start(client, Some(&place.namespace), script.pods.clone(), script.seed).await?;
-        stage.control(server.program, server.cluster.kubeconfig(), server.crash_at).await?;
+        let routed = fit::is_routed(&script);
+        if routed {
+            stage.send_users(script.routers.clone());
+        }
+        let surroundings = match routed || fit::is_measured(&script) {
+            true => Some(surroundings(&client, &script, &place.namespace).await?),
+            false => None,
+        };
+        let pods = punctual(&script.pods, SPREADS[0]);
+        let stand_in = StandIn::start(client, Some(&place.namespace), pods, script.seed).await?;
+        let extras = surroundings.as_ref().map(Surroundings::extras).unwrap_or_default();
+        stage.control(server.program, server.cluster.kubeconfig(), server.crash_at, extras).await?;
         for object in &script.given {
             if let Err(why) = stage.create(object.to_value()).await {
                 stage.play.note(format!("create {} {why}", object.kind.name()));
@@ -182,7 +246,7 @@ impl Case {
             if !moment(&mut stage, entry, begin, last, limit).await {
                 break;
             }
-            act(&mut stage, &stand_in, &entry.verb).await?;
+            act(&mut stage, &stand_in, surroundings.as_ref(), &entry.verb).await?;
             last = since(&stage);
         }
         rest(&mut stage, &self.shown, limit).await;
@@ -208,6 +272,11 @@ impl Case {
     /// How long it takes in the simulator, the first deployment included.
     pub fn simulated(&self) -> Span {
         self.simulated
+    }
+
+    /// Whether it is played in haste, because it takes too long otherwise.
+    pub fn is_hasty(&self) -> bool {
+        self.hasty
     }
 
     fn as_recording(&self) -> Recording {
@@ -265,9 +334,7 @@ async fn rest(stage: &mut Stage, shown: &[Tracks], limit: Instant) {
     let ends: Vec<Tracks> = shown.iter().map(end).collect();
     while Instant::now() < limit {
         stage.quiet(QUIET, limit).await;
-        let now = end(&stage.play.tracks());
-        if ends.iter().any(|end| differences(&recording("", std::slice::from_ref(end)), &now, &[]).is_empty())
-        {
+        if ends.contains(&end(&stage.play.tracks())) {
             return;
         }
         stage.change(limit).await;
@@ -300,7 +367,27 @@ async fn moment(stage: &mut Stage, entry: &Entry, begin: Instant, last: Since, l
     true
 }
 
-async fn act(stage: &mut Stage, stand_in: &StandIn, verb: &Verb) -> Result<(), TestbedError> {
+/// The surroundings of a scenario's controller. They look at all kinds that nobody else looks after.
+async fn surroundings(
+    client: &Client,
+    script: &Script,
+    namespace: &str,
+) -> Result<Surroundings, TestbedError> {
+    let mut routes: BTreeSet<Kind> =
+        kinds(script).into_iter().filter(|kind| matches!(kind, Kind::Other { .. })).collect();
+    if script.routers.elb {
+        routes.insert(Kind::new("discovery.k8s.io/v1", "EndpointSlice"));
+    }
+    let routes = if fit::is_routed(script) { routes } else { BTreeSet::new() };
+    Surroundings::start(client, namespace, routes, script.routers.clone(), &script.metrics).await
+}
+
+async fn act(
+    stage: &mut Stage,
+    stand_in: &StandIn,
+    surroundings: Option<&Surroundings>,
+    verb: &Verb,
+) -> Result<(), TestbedError> {
     let said = verb.said();
     let word = said.split([' ', ':']).next().unwrap_or("").to_owned();
     let mut went = "ok".to_owned();
@@ -324,48 +411,22 @@ async fn act(stage: &mut Stage, stand_in: &StandIn, verb: &Verb) -> Result<(), T
         }
         Verb::RestartController => stage.restart_controller(Duration::ZERO).await?,
         Verb::UpgradeController(down) => stage.restart_controller(duration(*down)).await?,
+        Verb::Metric(series) => {
+            if let Some(surroundings) = surroundings {
+                surroundings.script(series.clone());
+            }
+        }
+        Verb::Fault(fault) => {
+            if let Some(surroundings) = surroundings {
+                surroundings.fault(fault);
+            }
+        }
         _ => {}
     }
     if !matches!(verb, Verb::Note(_)) {
         stage.play.note(format!("{word} {went}"));
     }
     Ok(())
-}
-
-/// Why a real server cannot show a scenario, if it cannot.
-fn sim_only(script: &Script) -> Option<String> {
-    let routed = script.given.iter().any(|object| {
-        object
-            .rollout()
-            .and_then(|body| body.spec.spec().canary())
-            .is_some_and(|c| c.traffic_routing.is_some())
-    });
-    if routed {
-        return Some("leads traffic: not yet held against a real server".to_owned());
-    }
-    let objects = || objects(script);
-    if script.given.iter().any(|object| !object.meta.uid.is_empty()) {
-        return Some("another controller's objects are there before".to_owned());
-    }
-    if objects().any(|object| object.kind == Kind::HorizontalPodAutoscaler) {
-        return Some("nothing measures load for an autoscaler".to_owned());
-    }
-    let measures = |object: &Object| {
-        matches!(object.kind, Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate | Kind::AnalysisRun)
-    };
-    if objects().any(measures) {
-        return Some("nobody answers for a metric provider".to_owned());
-    }
-    let namespaces: BTreeSet<&str> =
-        objects().filter(|o| !o.kind.is_cluster_wide()).map(|object| &*object.meta.namespace).collect();
-    if namespaces.len() > 1 {
-        return Some("several namespaces".to_owned());
-    }
-    script.when.iter().find_map(|entry| match &entry.verb {
-        Verb::Fault(_) => Some("a fault between controller and API server".to_owned()),
-        Verb::Load { .. } => Some("nothing measures load for an autoscaler".to_owned()),
-        _ => None,
-    })
 }
 
 fn objects(script: &Script) -> impl Iterator<Item = &Object> {
@@ -383,7 +444,21 @@ fn kinds(script: &Script) -> BTreeSet<Kind> {
         Moment::Once(condition) => looked(condition),
         Moment::At(_) | Moment::Next => None,
     });
-    moments.chain(objects(script).map(|object| object.kind.clone())).collect()
+    let mut kinds: BTreeSet<Kind> =
+        moments.chain(objects(script).map(|object| object.kind.clone())).collect();
+    if fit::is_measured(script) {
+        kinds.extend([Kind::AnalysisRun, Kind::Job]);
+    }
+    let has_experiment = |object: &Object| {
+        let canary = object.rollout().and_then(|body| body.spec.spec().canary());
+        canary.is_some_and(|canary| canary.steps.iter().any(|step| step.raw.get("experiment").is_some()))
+    };
+    if objects(script).any(has_experiment) {
+        kinds.insert(Kind::Experiment);
+    }
+    // A condition may name a kind without its version; then the objects do.
+    kinds.retain(|kind| !kind.api_version().is_empty());
+    kinds
 }
 
 fn move_to(script: &mut Script, namespace: &str) {
@@ -409,77 +484,6 @@ fn punctual(models: &PodModels, spread: i64) -> PodModels {
         default: punctual(&models.default),
         by_image: models.by_image.iter().map(|(image, model)| (image.clone(), punctual(model))).collect(),
     }
-}
-
-/// Whether a sequence is one that the simulator merely did not happen to show.
-fn is_another_stride(difference: &Difference) -> bool {
-    if difference.expected.len() < 2 {
-        return false;
-    }
-    if difference.track.ends_with("/desired") {
-        return goes_the_same_way(difference);
-    }
-    difference.track.contains("/condition/") && goes_round_as_often_as_it_likes(difference)
-}
-
-/// How many pods become ready at the same moment decides in how many strides a size goes from one turning point to the
-/// next, and how far it gets before a person's command turns it. So where the simulator itself shows several ways, another
-/// way is as good if it has the same ends, turns as often, each time between sizes at which the simulator was seen to
-/// turn, and if every size that is common to all shown ways is passed through.
-fn goes_the_same_way(difference: &Difference) -> bool {
-    let sizes = |sequence: &[Value]| sequence.iter().map(Value::as_i64).collect::<Option<Vec<i64>>>();
-    let shown: Option<Vec<Vec<i64>>> = difference.expected.iter().map(|sequence| sizes(sequence)).collect();
-    let (Some(shown), Some(got)) = (shown, sizes(&difference.got)) else { return false };
-    let is_common = |size: &i64| shown.iter().all(|sequence| sequence.contains(size));
-    let common = |sequence: &[i64]| sequence.iter().copied().filter(is_common).collect::<Vec<_>>();
-    let turns = turning_points(&got);
-    let alike: Vec<Vec<i64>> = shown
-        .iter()
-        .map(|sequence| turning_points(sequence))
-        .filter(|points| {
-            points.len() == turns.len() && points.first() == turns.first() && points.last() == turns.last()
-        })
-        .collect();
-    let is_within = |(at, point): (usize, &i64)| {
-        let seen = alike.iter().map(|points| points[at]);
-        seen.clone().min().is_some_and(|least| least <= *point)
-            && seen.max().is_some_and(|most| *point <= most)
-    };
-    turns.iter().enumerate().all(is_within) && shown.iter().any(|sequence| common(sequence) == common(&got))
-}
-
-/// A condition that goes to and fro while pods come one after the other does so more or less often.
-fn goes_round_as_often_as_it_likes(difference: &Difference) -> bool {
-    let got = without_rounds(&difference.got);
-    difference.expected.iter().any(|sequence| without_rounds(sequence) == got)
-}
-
-/// The sequence with each pair that is repeated at once told once.
-fn without_rounds(sequence: &[Value]) -> Vec<&Value> {
-    let mut told: Vec<&Value> = Vec::new();
-    for value in sequence {
-        told.push(value);
-        if let [.., a, b, c, d] = told[..]
-            && a == c
-            && b == d
-        {
-            told.truncate(told.len() - 2);
-        }
-    }
-    told
-}
-
-fn turning_points(sizes: &[i64]) -> Vec<i64> {
-    let mut turning: Vec<i64> = Vec::new();
-    for size in sizes {
-        if let [.., before, last] = turning[..]
-            && (last - before).signum() == (size - last).signum()
-        {
-            turning.pop();
-        }
-        turning.push(*size);
-    }
-    turning
 }
 
 /// Every scenario below a folder, by its path there without the ending. Manifests and the like lie among them.
@@ -515,59 +519,5 @@ impl Files for Beside<'_> {
 
     fn matching(&self, _: &str) -> Result<Vec<String>, String> {
         Err("patterns are not looked up here; name the files".into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn check(shown: &[&[i64]], got: &[i64], expected: bool) {
-        let values = |sizes: &[i64]| sizes.iter().map(|size| json!(size)).collect::<Vec<_>>();
-        let difference = Difference {
-            track: "rs/rev1/desired".to_owned(),
-            racy: true,
-            expected: shown.iter().map(|sizes| values(sizes)).collect(),
-            got: values(got),
-        };
-        assert_eq!(is_another_stride(&difference), expected, "{got:?}");
-    }
-
-    #[test]
-    fn another_stride_turns_at_the_same_points() {
-        let down_and_up: [&[i64]; 2] = [&[0, 8, 6, 4, 2, 6, 8], &[0, 8, 6, 5, 6, 8]];
-        check(&down_and_up, &[0, 8, 6, 3, 2, 6, 7, 8], true);
-        check(&down_and_up, &[0, 8, 6, 1, 6, 8], false);
-        // Turned elsewhere, but between where it was seen to turn.
-        check(&[&[0, 4, 8, 4, 0], &[0, 4, 0]], &[0, 4, 5, 1, 0], true);
-        check(&[&[0, 4, 8, 4, 0], &[0, 4, 0]], &[0, 4, 9, 1, 0], false);
-        check(&down_and_up, &[0, 8, 6, 5, 6, 7, 8], true);
-        // Six pods are common to all ways: nobody goes past that size.
-        check(&down_and_up, &[0, 8, 4, 2, 6, 8], false);
-        // Where there is but one way, that is the way.
-        check(&[&[0, 1, 2, 5]], &[0, 1, 5], false);
-    }
-
-    #[test]
-    fn a_condition_may_go_to_and_fro_once_more() {
-        let values = |words: &str| words.chars().map(|word| json!(word.to_string())).collect::<Vec<_>>();
-        let difference = |got: &str| Difference {
-            track: "rollout/web/condition/Progressing".to_owned(),
-            racy: true,
-            expected: vec![values("NUPUPUPUP"), values("NUPUPUP")],
-            got: values(got),
-        };
-        assert!(is_another_stride(&difference("NUPUP")));
-        assert!(!is_another_stride(&difference("NUPUPU")));
-        assert!(!is_another_stride(&difference("NUPAPUP")));
-    }
-
-    #[test]
-    fn turning_points_are_ends_and_reversals() {
-        assert_eq!(turning_points(&[0, 8, 6, 4, 6, 7, 8]), [0, 8, 4, 8]);
-        assert_eq!(turning_points(&[3]), [3]);
-        assert_eq!(turning_points(&[]), Vec::<i64>::new());
     }
 }

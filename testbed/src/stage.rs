@@ -4,7 +4,7 @@
 //! simulator in which nothing happens by itself. Scenarios and stories look for what they wait for in the picture, and
 //! work out there what a verb writes, with the very code that does so in the simulator.
 
-mod sights;
+pub(crate) mod sights;
 mod writes;
 
 use std::collections::BTreeSet;
@@ -22,10 +22,10 @@ use tidegate_api::object::{Key, Kind, Object};
 use tidegate_api::time::{Span, Time};
 use tidegate_controller::plan::Notice;
 use tidegate_sim::reference::{Place, Play, Sighting};
-use tidegate_sim::world::{Action, World};
+use tidegate_sim::world::{Action, RouterModel, World};
 use tokio::time::{Instant, timeout_at};
 
-use crate::controller::Controller;
+use crate::controller::{Controller, Extras};
 use crate::kubectl::kubectl;
 use crate::{Cluster, StandIn, TestbedError};
 use sights::{Sight, Sights};
@@ -80,13 +80,21 @@ impl Stage {
         program: &Path,
         kubeconfig: &Path,
         crash_at: Option<u64>,
+        extras: Extras,
     ) -> Result<(), TestbedError> {
         let namespace = self.play.place().namespace.clone();
-        self.controller = Some(Controller::start(program, kubeconfig, Some(&namespace))?);
+        self.controller = Some(Controller::start_with(program, kubeconfig, Some(&namespace), extras)?);
         self.crash_at = crash_at;
         // It looks around before the first object comes.
         self.pass(Duration::from_millis(700)).await;
         Ok(())
+    }
+
+    /// From now on routers send users to the pods in the picture, as they do in the simulator: scenarios ask for the share of
+    /// users that a version has.
+    pub fn send_users(&mut self, routers: RouterModel) {
+        // What is reported about routes is the business of their controllers, and comes from the API server.
+        self.picture = World::picture_of_routers(wall_clock(), RouterModel { elb: false, ..routers }, 0);
     }
 
     /// Removes the namespace with everything in it. Nobody waits until it is gone.
@@ -119,6 +127,14 @@ impl Stage {
     pub async fn create(&mut self, document: Value) -> Result<(), String> {
         let answer = writes::create(&self.client, &document).await;
         self.echo(answer).await
+    }
+
+    /// Deletes the object of a document, if it is there.
+    pub async fn delete(&mut self, document: &Value) {
+        let Ok(object) = Object::from_value(document.clone()) else { return };
+        let answer = writes::send(&self.client, Action::Delete(object.key())).await;
+        // What is not there need not be deleted.
+        drop(self.echo(answer).await);
     }
 
     /// Does what a person does. Done when it is seen.
@@ -155,24 +171,32 @@ impl Stage {
             if holds(self) {
                 return true;
             }
-            match timeout_at(end, self.sights.next()).await {
+            let due = self.picture.next_at().map(|at| at.since(self.picture.now()));
+            let wake = due.map_or(end, |due| end.min(Instant::now() + duration(due)));
+            match timeout_at(wake, self.sights.next()).await {
                 Ok(Some(sight)) => self.take(sight),
+                Err(_) if wake < end => {}
                 Ok(None) | Err(_) => return false,
             }
-            self.picture.set_now(wall_clock());
+            self.look_at_the_clock();
         }
+    }
+
+    /// It is later, and proxies have gone on meanwhile.
+    fn look_at_the_clock(&mut self) {
+        self.picture.run_until(wall_clock(), &mut ());
     }
 
     /// Looks on for a while.
     pub async fn pass(&mut self, span: Duration) {
         self.until(Instant::now() + span, |_| false).await;
-        self.picture.set_now(wall_clock());
+        self.look_at_the_clock();
     }
 
     /// Looks on until then.
     pub async fn pass_until(&mut self, then: Instant) {
         self.until(then, |_| false).await;
-        self.picture.set_now(wall_clock());
+        self.look_at_the_clock();
     }
 
     /// Looks on until nothing has changed for a while, at most for `limit`.
@@ -235,11 +259,13 @@ impl Stage {
     }
 }
 
-/// Makes our kinds known to a cluster; one that knows them already keeps them.
+/// Makes our kinds and those of all routers known to a cluster; one that knows them already keeps them.
 pub async fn install(cluster: &Cluster) -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
-    let folder = folder.display().to_string();
-    kubectl(cluster.kubeconfig(), &["apply", "--server-side", "-f", &folder], "")?;
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["../deploy/crds", "crds", "crds/generated"] {
+        let folder = here.join(folder).display().to_string();
+        kubectl(cluster.kubeconfig(), &["apply", "--server-side", "-f", &folder], "")?;
+    }
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client().await?);
     for entry in definitions.list(&ListParams::default()).await? {
         let name = entry.metadata.name.unwrap_or_default();
@@ -267,7 +293,7 @@ pub fn duration(span: Span) -> Duration {
 }
 
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the real world has a real clock")]
-fn wall_clock() -> Time {
+pub(crate) fn wall_clock() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

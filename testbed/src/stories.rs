@@ -9,14 +9,17 @@ use clap::Args;
 use futures::StreamExt;
 use serde_json::Value;
 use tidegate_api::object::Kind;
+use tidegate_sim::metrics::series::Series;
 use tidegate_sim::reference::story::{HEAD_START, PATIENCE, pods};
 use tidegate_sim::reference::{
     Difference, Pattern, Place, Recording, Step, Story, Tally, allowances, differences,
 };
+use tidegate_sim::world::RouterModel;
 use tokio::time::Instant;
 
-use crate::controller::{Controller, program};
+use crate::controller::{Controller, Extras, program};
 use crate::stage::{Stage, duration, install};
+use crate::surroundings::Surroundings;
 use crate::{Cluster, StandIn, TestbedError};
 
 /// Stories in a folder, recordings in another, and what of their differences does not count.
@@ -102,7 +105,10 @@ pub async fn compare(cluster: &Cluster, folder: &Folder) -> Result<Tally, Box<dy
     }
     install(cluster).await?;
     let stand_in = StandIn::start(cluster.client().await?, None, pods(), 1).await?;
-    let controller = Controller::start(&program()?, cluster.kubeconfig(), None)?;
+    // The stories' metrics are served on loopback.
+    let extras =
+        Extras { arguments: vec!["--allow-metric-addresses=127.0.0.0/8".into()], ..Extras::default() };
+    let controller = Controller::start_with(&program()?, cluster.kubeconfig(), None, extras)?;
     let theatre = Theatre { cluster, stand_in: &stand_in, at_a_time: folder.at_a_time };
     let missed = |recording: &Recording, tracks: &Tracks| {
         let found = differences(recording, tracks, &ignore);
@@ -187,8 +193,15 @@ impl Theatre<'_> {
             let text = |key: &str| object[key].as_str();
             Some(Kind::new(text("apiVersion")?, text("kind")?))
         });
+        let made = [Kind::AnalysisRun, Kind::Experiment, Kind::Job];
+        let kinds: BTreeSet<Kind> = kinds.chain(made).collect();
         let client = self.cluster.client().await?;
-        let mut stage = Stage::open(client, place, kinds.collect::<BTreeSet<_>>()).await?;
+        let metrics =
+            Surroundings::start(&client, &place.namespace, BTreeSet::new(), RouterModel::default(), &[])
+                .await?;
+        metrics.address().clone_into(&mut place.metrics);
+        script(&metrics, &story.web);
+        let mut stage = Stage::open(client, place, kinds).await?;
         let (first, main) = story.in_order();
         for document in &first {
             create(&mut stage, document).await;
@@ -204,7 +217,7 @@ impl Theatre<'_> {
             if step.writes() {
                 stage.settle(story.calm, PATIENCE).await;
             }
-            match self.perform(&mut stage, step).await {
+            match self.perform(&mut stage, &metrics, step).await {
                 Ok(()) => stage.play.note(format!("{verb} ok")),
                 Err(why) => {
                     stage.play.note(format!("{verb} {why}"));
@@ -214,12 +227,16 @@ impl Theatre<'_> {
         }
         stage.settle(story.settle, story.settle_limit).await;
         let tracks = stage.play.tracks();
+        for document in first.into_iter().filter(|document| is_cluster_wide(document)) {
+            stage.delete(document).await;
+        }
         stage.close().await?;
         Ok(tracks)
     }
 
-    async fn perform(&self, stage: &mut Stage, step: &Step) -> Result<(), String> {
+    async fn perform(&self, stage: &mut Stage, metrics: &Surroundings, step: &Step) -> Result<(), String> {
         match step {
+            Step::Web(series) => script(metrics, series),
             Step::Sleep(span) => stage.pass(duration(*span)).await,
             Step::Wait(wait) => {
                 let end = Instant::now() + duration(wait.timeout);
@@ -245,9 +262,20 @@ impl Theatre<'_> {
 
 async fn create(stage: &mut Stage, document: &Value) {
     let kind = document["kind"].as_str().unwrap_or("").to_owned();
-    if let Err(why) = stage.create(stage.play.placed(document)).await {
+    if let Err(why) = stage.create(stage.play.placed(document)).await
+        // Another play's may still be there.
+        && !(is_cluster_wide(document) && why.starts_with("refused 409"))
+    {
         stage.play.note(format!("create {kind} {why}"));
     }
+}
+
+fn is_cluster_wide(document: &Value) -> bool {
+    document["kind"] == "ClusterAnalysisTemplate"
+}
+
+fn script(metrics: &Surroundings, series: &BTreeMap<String, Vec<Value>>) {
+    series.iter().for_each(|(name, values)| metrics.script(Series::of_story(name, values)));
 }
 
 /// Reads a story.

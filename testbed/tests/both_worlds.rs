@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
 use tidegate_sim::dice::Dice;
@@ -19,22 +19,35 @@ const AT_A_TIME: usize = 12;
 /// A real machine may stand still at the wrong moment: what differs is played once more, with less beside it.
 const PLAYS: usize = 2;
 
+/// Of a router's scenarios these are played each time, for each router; the others by command. All other scenarios are
+/// played each time.
+const OF_EACH_ROUTER: [&str; 3] =
+    ["release_moves_the_weight_step_by_step", "abort_takes_the_traffic_back", "third_version_midway"];
+
 fn main() -> ExitCode {
     let suite = Suite::default()
-        .test("scenarios_show_on_a_real_server_what_they_show_in_the_simulator", equal)
-        .test("a_killed_controller_comes_to_the_same_end", killed);
+        .test("scenarios_show_on_a_real_server_what_they_show_in_the_simulator", |cluster| {
+            equal(cluster, Which::EachTime)
+        })
+        .test("a_killed_controller_comes_to_the_same_end", |cluster| killed(cluster, Which::EachTime))
+        .rare("all_other_scenarios_of_routers_show_what_they_show_in_the_simulator", |cluster| {
+            equal(cluster, Which::ByCommand)
+        })
+        .rare("a_controller_killed_in_all_other_scenarios_of_routers_comes_to_the_same_end", |cluster| {
+            killed(cluster, Which::ByCommand)
+        });
     run_tests(suite)
 }
 
-async fn equal(cluster: Arc<Cluster>) -> TestResult {
-    let suite = Both::read("story")?;
+async fn equal(cluster: Arc<Cluster>, which: Which) -> TestResult {
+    let suite = Both::of(which)?;
     println!("{}", suite.summary());
     install(&cluster).await?;
-    suite.play(&cluster, |_, _| None, |case, shown| case.differences(&shown.tracks)).await
+    suite.play(&cluster, "story", |_, _| None, |case, shown| case.differences(&shown.tracks)).await
 }
 
-async fn killed(cluster: Arc<Cluster>) -> TestResult {
-    let suite = Both::read("crash")?;
+async fn killed(cluster: Arc<Cluster>, which: Which) -> TestResult {
+    let suite = Both::of(which)?;
     install(&cluster).await?;
     // The first writes come with the first version; most stories go on until some forty.
     let crash_at = |case: &Case, nth: usize| {
@@ -42,23 +55,73 @@ async fn killed(cluster: Arc<Cluster>) -> TestResult {
         let seed = case.name.bytes().fold(seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         u64::try_from(Dice::new(seed, "crash").within((3, 40))).ok()
     };
-    suite.play(&cluster, crash_at, |case, shown| case.differences_at_the_end(&shown.tracks)).await
+    suite.play(&cluster, "crash", crash_at, |case, shown| case.differences_at_the_end(&shown.tracks)).await
+}
+
+/// Which scenarios a test plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Which {
+    EachTime,
+    ByCommand,
+}
+
+impl Which {
+    fn is(self, name: &str) -> bool {
+        if let Some(part) = wanted() {
+            return name.contains(&part) && self == Which::EachTime;
+        }
+        let mut path = name.rsplit('/');
+        let story = path.next().unwrap_or("");
+        let is_rare = name.starts_with("routers/") && !OF_EACH_ROUTER.contains(&story);
+        is_rare == (self == Which::ByCommand)
+    }
+}
+
+/// While one works on something: only scenarios whose path contains this.
+#[expect(clippy::disallowed_methods, reason = "the testbed is a tool; its callers configure it")]
+fn wanted() -> Option<String> {
+    std::env::var("TIDEGATE_SCENARIOS").ok().filter(|part| !part.is_empty())
 }
 
 /// The scenarios of the repository.
 struct Both {
+    which: Which,
     cases: Vec<Case>,
     sim_only: BTreeMap<String, Vec<String>>,
 }
 
 impl Both {
-    fn read(suffix: &str) -> Result<Both, String> {
+    /// What the simulator shows is worked out once for all tests.
+    fn of(which: Which) -> Result<&'static Both, String> {
+        static EACH_TIME: OnceLock<Result<Both, String>> = OnceLock::new();
+        static BY_COMMAND: OnceLock<Result<Both, String>> = OnceLock::new();
+        let both = match which {
+            Which::EachTime => &EACH_TIME,
+            Which::ByCommand => &BY_COMMAND,
+        };
+        both.get_or_init(|| Both::read(which)).as_ref().map_err(String::clone)
+    }
+
+    fn read(which: Which) -> Result<Both, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        let mut both = Both { cases: Vec::new(), sim_only: BTreeMap::new() };
-        for (name, file) in find(&root)? {
-            match Case::read(&name, &file, suffix)? {
+        let found: Vec<_> = find(&root)?.into_iter().filter(|(name, _)| which.is(name)).collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let read: Vec<(&String, Result<Fit, String>)> = std::thread::scope(|scope| {
+            let parts: Vec<_> = (0..threads)
+                .map(|part| {
+                    let found = found.iter().skip(part).step_by(threads);
+                    let read =
+                        || found.map(|(name, file)| (name, Case::read(name, file))).collect::<Vec<_>>();
+                    scope.spawn(read)
+                })
+                .collect();
+            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+        });
+        let mut both = Both { which, cases: Vec::new(), sim_only: BTreeMap::new() };
+        for (name, fit) in read {
+            match fit? {
                 Fit::Both(case) => both.cases.push(*case),
-                Fit::SimOnly(why) => both.sim_only.entry(why).or_default().push(name),
+                Fit::SimOnly(why) => both.sim_only.entry(why).or_default().push(name.clone()),
             }
         }
         Ok(both)
@@ -66,8 +129,13 @@ impl Both {
 
     fn summary(&self) -> String {
         let only: usize = self.sim_only.values().map(Vec::len).sum();
+        let hasty = self.cases.iter().filter(|case| case.is_hasty()).count();
+        let whose = match self.which {
+            Which::EachTime => "scenarios, of each router's the three that are played each time,",
+            Which::ByCommand => "further scenarios of routers",
+        };
         let mut text = format!(
-            "{} scenarios in both worlds (each within {} s), {only} in the simulator only:",
+            "{} {whose} in both worlds (each within {} s; {hasty} of them in haste), {only} in the simulator only:",
             self.cases.len(),
             LONGEST.0 / 1000
         );
@@ -80,6 +148,7 @@ impl Both {
     async fn play(
         &self,
         cluster: &Cluster,
+        suffix: &str,
         crash_at: impl Fn(&Case, usize) -> Option<u64>,
         judge: impl Fn(&Case, &Shown) -> Vec<Difference>,
     ) -> TestResult {
@@ -91,8 +160,12 @@ impl Both {
         let mut told = String::new();
         for nth in 1..=PLAYS {
             let plays = open.iter().map(|case| {
-                let server = Server { cluster, program: &program, nth, crash_at: crash_at(case, nth) };
-                async move { (*case, case.play(server).await) }
+                let crash_at = crash_at(case, nth);
+                let program = &program;
+                async move {
+                    let play = format!("{suffix}-{nth}");
+                    (*case, case.play(Server { cluster, program, play: &play, crash_at }).await)
+                }
             });
             let at_a_time = if nth == 1 { AT_A_TIME } else { AT_A_TIME / 3 };
             let played: Vec<_> = futures::stream::iter(plays).buffer_unordered(at_a_time).collect().await;

@@ -269,7 +269,45 @@ fields! {
         message: Text = "message",
     }
 }
-nested!(RunStatus);
+
+/// A run that has just been made has an empty phase. The definition of the kind demands a phase all the same: where it
+/// were left out, as other empty fields are, the API server would refuse the whole status.
+impl Field for RunStatus {
+    fn read(value: &Value) -> Option<RunStatus> {
+        value.is_object().then(|| RunStatus::from_value(value))
+    }
+    fn write(&self) -> Value {
+        self.to_value()
+    }
+    fn is_nothing(&self) -> bool {
+        false
+    }
+    fn change(old: Option<&RunStatus>, new: Option<&RunStatus>) -> Option<Value> {
+        match (old, new) {
+            (None, None) => None,
+            (Some(_), None) => Some(Value::Null),
+            (old, Some(new)) => {
+                let mut patch = old.unwrap_or(&RunStatus::default()).patch(new);
+                if old.is_none() || patch.contains_key("status") {
+                    patch.insert("status".to_owned(), Value::from(new.status.as_deref().unwrap_or("")));
+                }
+                Some(patch).filter(|patch| !patch.is_empty()).map(Value::Object)
+            }
+        }
+    }
+    fn merge_field(stored: &mut Option<RunStatus>, old: Option<&RunStatus>, new: Option<&RunStatus>) {
+        match (old, new) {
+            (None, None) => {}
+            (Some(_), None) => *stored = None,
+            (Some(old), Some(new)) if old.means(new) => {}
+            (old, Some(new)) => {
+                let stored = stored.get_or_insert_default();
+                stored.merge(old.unwrap_or(&RunStatus::default()), new);
+                stored.status.get_or_insert_default();
+            }
+        }
+    }
+}
 
 fields! {
     /// Where a share of the traffic goes.
@@ -466,5 +504,32 @@ impl RolloutStatus {
     /// Whether the preview passed its gate.
     pub fn checkpoint(&self) -> bool {
         self.blue_green.as_ref().is_some_and(|b| b.checkpoint == Some(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(old: Value, new: Value, expected: Value) {
+        let (old, new) = (RolloutStatus::from_value(&old), RolloutStatus::from_value(&new));
+        assert_eq!(Value::Object(old.patch(&new)), expected);
+        let mut stored = old.clone();
+        stored.merge(&old, &new);
+        assert_eq!(stored.to_value()["canary"], new.to_value()["canary"]);
+    }
+
+    #[test]
+    fn a_run_is_never_noted_without_a_phase() {
+        let run = |name: &str, phase: &str| json!({"canary": {"currentStepAnalysisRunStatus": {"name": name, "status": phase}}});
+        let step = |patch: Value| json!({"canary": {"currentStepAnalysisRunStatus": patch}});
+        check(json!({"canary": {}}), run("a", ""), run("a", ""));
+        check(run("a", ""), run("a", "Running"), step(json!({"status": "Running"})));
+        check(run("a", "Successful"), run("b", ""), run("b", ""));
+        check(run("a", ""), run("b", ""), step(json!({"name": "b"})));
+        check(run("a", ""), json!({"canary": {}}), step(Value::Null));
+        check(run("a", "Running"), run("a", "Running"), json!({}));
     }
 }

@@ -43,6 +43,61 @@ impl Default for MetricsModel {
     }
 }
 
+/// What becomes of a question by what a scenario scripts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Told {
+    /// It is answered.
+    Answer {
+        /// With this.
+        reply: Reply,
+        /// So much later than usual.
+        after: Span,
+        /// Why.
+        source: Source,
+    },
+    /// Nothing is scripted for it.
+    Nothing {
+        /// Whatever answers it does so much later than usual.
+        after: Span,
+    },
+}
+
+impl MetricsModel {
+    /// What a provider answers as a scenario scripts it. `place` says which of its values comes next in a series. A real
+    /// server that plays the providers of a scenario asks here too.
+    pub fn told(
+        &self,
+        provider: &str,
+        question: &Question,
+        now: Time,
+        place: impl FnOnce(usize) -> usize,
+    ) -> Told {
+        let outage = self.outages.iter().find(|outage| {
+            outage.until > now && outage.provider.as_deref().is_none_or(|name| name == provider)
+        });
+        let mut after = Span::ZERO;
+        match outage.map(|outage| &outage.trouble) {
+            None => {}
+            Some(Trouble::Slow(by)) => after = *by,
+            Some(Trouble::Down) => {
+                let why = format!("dial {}: connect: connection refused", host(&question.url));
+                return Told::Answer { reply: Reply::Failed(why.into()), after, source: Source::Fault };
+            }
+            Some(Trouble::Says(point)) => {
+                let (reply, after) = (render::reply(provider, question, point, now), point.lateness());
+                return Told::Answer { reply, after, source: Source::Fault };
+            }
+        }
+        let Some(at) = self.series.iter().position(|series| series.of.fits(provider, question)) else {
+            return Told::Nothing { after };
+        };
+        let point = self.series[at].point(place(at));
+        let after = Span(after.0.saturating_add(point.lateness().0));
+        let reply = render::reply(provider, question, &point, now);
+        Told::Answer { reply, after, source: Source::Scripted }
+    }
+}
+
 /// A time in which providers do not do what they should.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outage {
@@ -137,29 +192,13 @@ impl World {
         let result = run.and_then(|run| run.status.result(&asker.part));
         let taken = result.map_or(0, |r| r.count.unwrap_or(0).saturating_add(r.error.unwrap_or(0)));
         let now = self.now;
-        let outage = self.config.metrics.outages.iter().find(|outage| {
-            outage.until > now && outage.provider.as_deref().is_none_or(|name| name == provider)
-        });
-        let mut more = Span::ZERO;
-        match outage.map(|outage| outage.trouble.clone()) {
-            None => {}
-            Some(Trouble::Slow(by)) => more = by,
-            Some(Trouble::Down) => {
-                let why = format!("dial {}: connect: connection refused", host(&question.url));
-                return (Reply::Failed(why.into()), more, Source::Fault);
-            }
-            Some(Trouble::Says(point)) => {
-                return (render::reply(provider, question, &point, now), point.lateness(), Source::Fault);
-            }
-        }
-        let series = self.config.metrics.series.iter().position(|series| series.of.fits(provider, question));
-        if let Some(at) = series {
-            let measured = (asker.key.clone(), asker.part.clone(), taken);
-            let place = self.answers.place(measured, at);
-            let point = self.config.metrics.series[at].point(place);
-            let more = Span(more.0.saturating_add(point.lateness().0));
-            return (render::reply(provider, question, &point, now), more, Source::Scripted);
-        }
+        let measured = (asker.key.clone(), asker.part.clone(), taken);
+        let (config, answers) = (self.config.clone(), &mut self.answers);
+        let place = |series| answers.place(measured, series);
+        let more = match config.metrics.told(provider, question, now, place) {
+            Told::Answer { reply, after, source } => return (reply, after, source),
+            Told::Nothing { after } => after,
+        };
         let why = match provider {
             "prometheus" => match self.modelled(question, taken) {
                 Ok((reply, presets)) => return (reply, more, Source::Model(presets)),
@@ -220,12 +259,19 @@ impl Answers {
     /// Which value of a series a measurement gets.
     fn place(&mut self, measured: Measured, series: usize) -> usize {
         let Answers { next, given } = self;
-        *given.entry((measured, series)).or_insert_with(|| {
-            let place = next.entry(series).or_default();
-            *place += 1;
-            *place - 1
-        })
+        *given.entry((measured, series)).or_insert_with(|| advance(next, series))
     }
+
+    /// The next value of a series.
+    pub(crate) fn next(&mut self, series: usize) -> usize {
+        advance(&mut self.next, series)
+    }
+}
+
+fn advance(next: &mut BTreeMap<usize, usize>, series: usize) -> usize {
+    let place = next.entry(series).or_default();
+    *place += 1;
+    *place - 1
 }
 
 /// The fields of a form, and those of an address.

@@ -10,6 +10,9 @@ use super::names::{HASH, Names, REVISION, annotation, at, items, string};
 pub(super) const ROUTERS: [&str; 6] =
     ["VirtualService", "DestinationRule", "TrafficSplit", "TraefikService", "ApisixRoute", "Mapping"];
 
+/// Routes of the Gateway API; of these the spec, too, without what an API server fills in by their definitions.
+const ROUTES: [&str; 4] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"];
+
 /// Stands for what is not there.
 pub(super) const ABSENT: &str = "-";
 const GONE: &str = "gone";
@@ -35,9 +38,36 @@ pub(super) fn states(kind: &str, deleted: bool, object: &Value, names: &Names) -
             let spec = if deleted { GONE.into() } else { tree_or(names, at(object, "/spec"), json!({})) };
             shown.add(&format!("router/{router}/{name}"), spec);
         }
+        route if ROUTES.contains(&route) => {
+            let mut spec = if deleted { GONE.into() } else { tree_or(names, at(object, "/spec"), json!({})) };
+            without_defaults(&mut spec);
+            shown.add(&format!("router/{route}/{name}"), spec);
+        }
         _ => {}
     }
     shown.pairs
+}
+
+/// Takes away from a route whatever says no more than its absence.
+fn without_defaults(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_defaults),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(without_defaults);
+            fields.retain(|name, value| match (name.as_str(), &*value) {
+                ("group", Value::String(group)) => {
+                    !matches!(group.as_str(), "" | "gateway.networking.k8s.io")
+                }
+                ("kind", Value::String(kind)) => !matches!(kind.as_str(), "Service" | "Gateway"),
+                ("type", Value::String(kind)) => kind != "Exact",
+                ("weight", weight) => *weight != 1,
+                ("percent", percent) => *percent != 100,
+                ("matches", matches) => *matches != json!([{"path": {"type": "PathPrefix", "value": "/"}}]),
+                _ => true,
+            });
+        }
+        _ => {}
+    }
 }
 
 /// The conditions of an object's status as `TYPE -> Status(Reason)`.

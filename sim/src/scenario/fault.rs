@@ -111,7 +111,7 @@ fn strike_name(strike: Strike) -> &'static str {
 
 impl Fault {
     /// From now on it goes wrong.
-    pub(crate) fn begin(&self, world: &mut World) {
+    pub fn begin(&self, world: &mut World) {
         let now = world.now();
         match self {
             Fault::NextWrite(next) => world.config_mut().interventions.on_next.push(next.clone()),

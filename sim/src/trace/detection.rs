@@ -54,10 +54,13 @@ struct Found {
     image: String,
 }
 
+/// What each version of each Rollout took so far, by the hash of its template.
+type TakenByVersion = BTreeMap<Key, BTreeMap<Text, Taken>>;
+
 /// What versions took, whenever that begins to grow at another pace, and the aborts by evidence.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Detections {
-    points: Vec<(Time, BTreeMap<Key, BTreeMap<Text, Taken>>)>,
+    points: Vec<(Time, TakenByVersion)>,
     found: Vec<Found>,
 }
 

@@ -1,6 +1,7 @@
 //! Everything that a namespace stores, as it comes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Client;
@@ -11,11 +12,15 @@ use serde_json::Value;
 use tidegate_api::object::Kind;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::TestbedError;
 
+/// Whatever is served has been listed after this time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One version of one object.
-pub(super) struct Sight {
+pub(crate) struct Sight {
     pub kind: Kind,
     pub gone: bool,
     pub object: Value,
@@ -28,40 +33,59 @@ enum News {
 }
 
 /// Watches of one namespace; they end with this value.
-pub(super) struct Sights {
+pub(crate) struct Sights {
     news: UnboundedReceiver<News>,
     _watches: JoinSet<()>,
 }
 
 impl Sights {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         client: &Client,
         namespace: &str,
         more: BTreeSet<Kind>,
     ) -> Result<Sights, TestbedError> {
+        Sights::of(client, namespace, always().into_iter().chain(more).collect()).await
+    }
+
+    /// Watches of these kinds alone.
+    pub(crate) async fn of(
+        client: &Client,
+        namespace: &str,
+        kinds: BTreeSet<Kind>,
+    ) -> Result<Sights, TestbedError> {
         let (sender, news) = unbounded_channel();
         let mut watches = JoinSet::new();
-        let kinds: BTreeSet<Kind> =
-            always().into_iter().chain(more).filter(|k| !k.is_cluster_wide()).collect();
+        let kinds: BTreeSet<Kind> = kinds.into_iter().filter(|kind| !kind.is_cluster_wide()).collect();
         let count = kinds.len();
+        let names: Vec<String> =
+            kinds.iter().map(|kind| format!("{} {}", kind.api_version(), kind.name())).collect();
         for kind in kinds {
             let api = Api::namespaced_with(client.clone(), namespace, &resource(&kind));
             watches.spawn(watch(api, kind, sender.clone()));
         }
         let mut sights = Sights { news, _watches: watches };
         // Nothing is in a new namespace that matters; what comes from now on is seen.
-        let mut listed = 0;
-        while listed < count {
-            match sights.news.recv().await {
-                Some(News::Listed) => listed += 1,
-                Some(News::Seen(_)) => {}
-                None => return Err(TestbedError::Start("the watches ended".to_owned())),
-            }
+        match timeout(PATIENCE, sights.listed(count)).await {
+            Ok(true) => Ok(sights),
+            Ok(false) => Err(TestbedError::Start("the watches ended".to_owned())),
+            Err(_) => Err(TestbedError::Start(format!("a kind is not served: one of {names:?}"))),
         }
-        Ok(sights)
     }
 
-    pub(super) async fn next(&mut self) -> Option<Sight> {
+    /// Waits until all have shown all there was; says whether they did.
+    async fn listed(&mut self, count: usize) -> bool {
+        let mut listed = 0;
+        while listed < count {
+            match self.news.recv().await {
+                Some(News::Listed) => listed += 1,
+                Some(News::Seen(_)) => {}
+                None => return false,
+            }
+        }
+        true
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Sight> {
         loop {
             if let News::Seen(sight) = self.news.recv().await? {
                 return Some(sight);
@@ -76,7 +100,7 @@ fn always() -> [Kind; 6] {
 }
 
 /// Where the API serves a kind.
-pub(super) fn resource(kind: &Kind) -> ApiResource {
+pub(crate) fn resource(kind: &Kind) -> ApiResource {
     let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
     let kind_of = GroupVersionKind::gvk(group, version, kind.name());
     match kind.plural() {

@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    fn route_changed(&mut self, by: Writer, key: &Key, change: &Change) {
+    pub(crate) fn route_changed(&mut self, by: Writer, key: &Key, change: &Change) {
         let proxies = self.config.routers.proxies.max(1);
         let (before, after) = (change.before.as_ref(), change.after.as_ref());
         let Some((number, not_before)) = self.plane.accept(key, (by, self.now, proxies), before, after)
