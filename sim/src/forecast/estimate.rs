@@ -3,8 +3,8 @@
 //! Nobody can tell from `count`, `interval` and `failureLimit` how often chance alone will abort a release, because that
 //! hangs on how many requests stand behind each measurement. So the update is played once, with users, to know when it
 //! measures and whom it serves then; and ten thousand lives are drawn from that: errors by the scrape, queries evaluated
-//! on them, conditions and verdicts by the controller's own code ([`life`]). Where a textbook has a formula, it stands
-//! beside the estimate ([`exact`]). Start with [`estimate`].
+//! on them, conditions and verdicts by the controller's own code (`life`). Where a textbook has a formula, it stands
+//! beside the estimate (`exact`). Start with [`estimate`].
 
 mod exact;
 mod life;
