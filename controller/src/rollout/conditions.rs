@@ -86,6 +86,7 @@ fn has_progress(draft: &Draft<'_>, status: &RolloutStatus) -> bool {
             let index = matches!((old.index(), status.index()), (Some(a), Some(b)) if a != b);
             old.stable_hash() != status.stable_hash()
                 || index
+                || left_a_question(old, status)
                 || old.step_hash.as_deref().unwrap_or("") != status.step_hash.as_deref().unwrap_or("")
         }
         Strategy::Unclear => false,
@@ -95,6 +96,17 @@ fn has_progress(draft: &Draft<'_>, status: &RolloutStatus) -> bool {
         || number(status.ready) > number(old.ready)
         || number(status.available) > number(old.available)
         || moved
+}
+
+/// Whether the step's analysis or experiment was left behind. A person who promotes past it moves the index beforehand.
+// ARGO: there the deadline counts the time of the question, too, and the promoted update has timed out at once (S23).
+fn left_a_question(old: &RolloutStatus, new: &RolloutStatus) -> bool {
+    let asked = |status: &RolloutStatus| {
+        let canary = status.canary();
+        (canary.step_run.and_then(|run| run.name), canary.experiment)
+    };
+    let ((old_run, old_experiment), (run, experiment)) = (asked(old), asked(new));
+    (old_run.is_some() && old_run != run) || (old_experiment.is_some() && old_experiment != experiment)
 }
 
 /// Whether the deadline has passed without progress, judged on the stored conditions.

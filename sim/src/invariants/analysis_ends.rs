@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidegate_api::object::{Kind, Object};
+use tidegate_api::object::{ExperimentBody, Kind, Object};
 
 use super::{Invariant, Violation};
 use crate::world::World;
@@ -51,8 +51,14 @@ fn should_end(world: &World, experiment: &Object) -> bool {
     }
     let mut runs = world.store().owned_by(&experiment.meta.uid, &Kind::AnalysisRun);
     let waits_for_a_run = runs.any(|run| run.analysis_run().is_some_and(|body| !body.status.is_over()));
+    !(waits_for_a_run || runs_without_end(body))
+}
+
+/// Whether only a person will end an Experiment that runs.
+pub(super) fn runs_without_end(body: &ExperimentBody) -> bool {
+    let spec = body.spec.spec();
     let has_no_end = spec.duration.is_none() && !spec.has_required() && !spec.terminate;
-    !(waits_for_a_run || (has_no_end && status.phase() == "Running"))
+    has_no_end && body.status.phase() == "Running"
 }
 
 /// Whether a Job of the run has a pod that has not ended.

@@ -1,10 +1,11 @@
 //! L1: at rest a Rollout is done, waits for a person, or says what is wrong.
 
-use tidegate_api::object::{Kind, RolloutBody};
+use tidegate_api::object::{Kind, Object, RolloutBody};
 use tidegate_api::spec::{Pause, StepKind};
 
 use tidegate_controller::rollout::analysis::INCONCLUSIVE;
 
+use super::analysis_ends::runs_without_end;
 use super::{Invariant, Violation};
 use crate::world::World;
 
@@ -22,6 +23,7 @@ impl Invariant for ComesToAnEnd {
             let ended = match status.phase.as_deref() {
                 Some("Healthy") => true,
                 Some("Paused") => rollout.rollout().is_some_and(waits_for_somebody),
+                Some("Progressing") => waits_for_an_experiment(world, rollout),
                 Some("Degraded") => status.message.as_deref().is_some_and(|message| !message.is_empty()),
                 _ => false,
             };
@@ -33,6 +35,15 @@ impl Invariant for ComesToAnEnd {
         }
         Ok(())
     }
+}
+
+/// Whether the step under way is an Experiment that only a person ends.
+fn waits_for_an_experiment(world: &World, rollout: &Object) -> bool {
+    let current = rollout.rollout().and_then(|body| body.status.canary.as_ref()?.experiment.clone());
+    world.store().owned_by(&rollout.meta.uid, &Kind::Experiment).any(|experiment| {
+        Some(&experiment.meta.name) == current.as_ref()
+            && experiment.experiment().is_some_and(runs_without_end)
+    })
 }
 
 /// Whether a pause is one that time does not end. One that should have ended is no rest.
