@@ -128,6 +128,11 @@ enum Stage {
         plan: Arc<Plan>,
         at: usize,
     },
+    /// Reads an object that was changed unseen while this pass wrote, so that the next pass does not begin from the same
+    /// outdated picture.
+    CatchingUp {
+        wake: Wake,
+    },
 }
 
 impl Manager {
@@ -395,6 +400,7 @@ impl Manager {
         match self.passes.get(&key).map(|pass| &pass.stage) {
             Some(Stage::Asking { .. }) => self.fact_came(&key, answer, seams),
             Some(Stage::Writing { .. }) => self.write_ended(&key, answer, seams),
+            Some(Stage::CatchingUp { wake }) => self.end(&key, true, *wake, seams),
             Some(Stage::Hearing { .. }) | None => {}
         }
     }

@@ -142,6 +142,16 @@ impl Manager {
                 *at += 1;
                 self.go_on(key, seams);
             }
+            Answer::Refused(ApiError::Conflict(_))
+                if matches!(write.guard, Guard::Version { .. })
+                    && write.if_refused != IfRefused::GoOn
+                    && (self.failures.get(key).is_some_and(|count| *count > 1)
+                        || has_made_what_a_status_names(&plan.writes[..*at])) =>
+            {
+                let outdated = write.key.clone();
+                pass.stage = Stage::CatchingUp { wake: plan.wake };
+                self.call(key, ApiCall::Get(outdated), seams);
+            }
             Answer::Refused(_) | Answer::Lost => match write.if_refused {
                 IfRefused::Stop => self.end(key, true, plan.wake, seams),
                 IfRefused::Tell => match answer {
@@ -170,4 +180,13 @@ impl Manager {
             },
         }
     }
+}
+
+/// Whether these writes have made an object that is found again by its name in the status. A pass that cannot store the
+/// name must not wait for a watch: the next one would make another (S21).
+fn has_made_what_a_status_names(done: &[Write]) -> bool {
+    done.iter().any(|write| {
+        matches!(write.verb, Verb::Create(_))
+            && matches!(write.key.kind, Kind::AnalysisRun | Kind::Experiment)
+    })
 }

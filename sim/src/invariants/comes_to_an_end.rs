@@ -3,10 +3,8 @@
 use tidegate_api::object::{Kind, Object, RolloutBody};
 use tidegate_api::spec::{Pause, StepKind};
 
-use tidegate_controller::rollout::analysis::INCONCLUSIVE;
-
 use super::analysis_ends::runs_without_end;
-use super::{Invariant, Violation};
+use super::{Invariant, Violation, is_for_want_of_evidence};
 use crate::world::World;
 
 /// The invariant.
@@ -53,7 +51,7 @@ fn waits_for_somebody(body: &RolloutBody) -> bool {
         return true;
     }
     // Evidence that decides nothing waits for a person, whatever else the update waits for.
-    if status.pause_conditions().iter().any(|pause| pause.reason.as_deref() == Some(INCONCLUSIVE)) {
+    if status.pause_conditions().iter().any(is_for_want_of_evidence) {
         return true;
     }
     match (spec.canary(), spec.blue_green()) {

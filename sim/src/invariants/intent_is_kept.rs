@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_api::object::Key;
+use tidegate_api::object::{Key, RolloutStatus};
 
 use super::view::Views;
-use super::{Invariant, Violation, is_another_epoch, rewritten};
+use super::{Invariant, Violation, is_another_epoch, is_for_want_of_evidence, rewritten};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. Remembers at which step of which version a person ended a pause. That an abort stands is S15.
@@ -46,10 +46,15 @@ impl Invariant for IntentIsKept {
         let Some((current, index)) = self.0.get(&object.key()) else { return Ok(()) };
         if epoch || new.current() != current || new.index() != *index || new.is_aborted() {
             self.0.remove(&object.key());
-        } else if old.pause_conditions().is_empty() && !new.pause_conditions().is_empty() {
+        } else if old.pause_conditions().is_empty() && has_planned_pause(new) {
             let message = format!("the pause at step {index:?} that a person ended begins again");
             return Err(Violation::new(self.name(), world, message));
         }
         Ok(())
     }
+}
+
+/// Whether an update pauses where it is meant to. For want of evidence it may pause at any time, and again.
+fn has_planned_pause(status: &RolloutStatus) -> bool {
+    status.pause_conditions().iter().any(|pause| !is_for_want_of_evidence(pause))
 }

@@ -43,8 +43,9 @@ mod view;
 
 use std::fmt;
 
-use tidegate_api::object::{Key, Kind, RolloutBody};
+use tidegate_api::object::{Key, Kind, PauseCondition, RolloutBody};
 use tidegate_api::time::Time;
+use tidegate_controller::rollout::{analysis, experiment};
 
 use crate::world::{Happened, Observer, World, Writer};
 use view::Views;
@@ -216,6 +217,11 @@ fn rewritten<'a>(
         return None;
     };
     Some((before.rollout()?, after.rollout()?, after))
+}
+
+/// Whether an update was stopped because its evidence decides nothing: anywhere on its way, and as often as that happens.
+fn is_for_want_of_evidence(pause: &PauseCondition) -> bool {
+    [analysis::INCONCLUSIVE, experiment::INCONCLUSIVE].map(Some).contains(&pause.reason.as_deref())
 }
 
 /// Whether a write begins another epoch: another template or other steps, which resets what the old one reached.

@@ -6,7 +6,7 @@ use tidegate_controller::rollout::services::selected_hash;
 
 use super::routed::{has_size_of_its_own, need};
 use super::view::View;
-use super::{Invariant, Violation};
+use super::{Invariant, Violation, is_for_want_of_evidence};
 use crate::world::World;
 
 /// The invariant, for an update that is done or rests in a pause. Where pods are missing, budgets come first (S4).
@@ -51,6 +51,8 @@ fn wrong(world: &World, truth: &View) -> Option<String> {
         Some("Healthy") => (new != n).then(|| format!("{new} pods of {n}")),
         // Where somebody took the stable version away, the new one has all the pods.
         Some("Paused") if truth.of_hash(status.stable_hash()).is_none() => None,
+        // Evidence stops an update on its way, too.
+        Some("Paused") if status.pause_conditions().iter().any(is_for_want_of_evidence) => None,
         Some("Paused") if status.current() != status.stable_hash() => {
             let index = usize::try_from(status.index().unwrap_or(0)).ok()?;
             let begun = canary.steps.get(..=index)?;

@@ -16,8 +16,14 @@ use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::rollout::draft::Draft;
 use crate::sabotage::Sabotage;
 
-/// The run that answers a question from now on: one that exists and asks the same, else a new one.
-pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -> Option<Arc<Object>> {
+/// The run that answers a question from now on: one that exists and asks the same, else a new one. `before` is the run that
+/// the stored status names.
+pub fn run(
+    draft: &mut Draft<'_>,
+    question: Question,
+    asked: &RolloutAnalysis,
+    before: Option<&Object>,
+) -> Option<Arc<Object>> {
     let spec = match spec_of(draft, asked) {
         Ok(spec) => spec,
         Err(why) => {
@@ -49,7 +55,9 @@ pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -
     let name = loop {
         let name = if number == 0 { base.clone() } else { format!("{base}.{number}") };
         let Some(standing) = draft.world.run_names.get(&*name) else { break name };
-        if is_adoptable(standing, &rollout, &spec) && !draft.facts.is_sabotaged(Sabotage::AskAgain) {
+        let was_lost = before.is_some_and(|before| is_later(standing, before, &base));
+        if is_adoptable(standing, &rollout, &spec, was_lost) && !draft.facts.is_sabotaged(Sabotage::AskAgain)
+        {
             return Some(standing.clone());
         }
         number += 1;
@@ -62,10 +70,22 @@ pub fn run(draft: &mut Draft<'_>, question: Question, asked: &RolloutAnalysis) -
 
 /// Whether a run that stands where a new one should go is the one that is meant.
 // ARGO: the reference also adopts one that was told to end, which then succeeds without a measurement.
-fn is_adoptable(run: &Object, rollout: &Object, spec: &AnalysisSpec) -> bool {
+fn is_adoptable(run: &Object, rollout: &Object, spec: &AnalysisSpec, was_lost: bool) -> bool {
     let owned = run.meta.controller().is_some_and(|owner| owner.uid == rollout.meta.uid);
     let same = run.analysis_run().is_some_and(|body| body.spec.spec().asks_the_same(spec));
-    owned && same && !is_over(run) && !is_told_to_end(run) && run.meta.deleting.is_none()
+    owned && same && (was_lost || !is_over(run)) && !is_told_to_end(run) && run.meta.deleting.is_none()
+}
+
+/// Whether a run was made after the one that the status names: by a pass whose status was never stored. It may have its
+/// verdict already.
+// INVARIANT: S21, or each pass that cannot store its status asks once more.
+fn is_later(run: &Object, named: &Object, base: &str) -> bool {
+    let number = |run: &Object| match run.meta.name.strip_prefix(base)? {
+        "" => Some(0),
+        rest => rest.strip_prefix('.')?.parse::<u64>().ok(),
+    };
+    let later = matches!((number(run), number(named)), (Some(run), Some(named)) if run > named);
+    later && run.meta.created >= named.meta.created
 }
 
 fn spec_of(draft: &Draft<'_>, asked: &RolloutAnalysis) -> Result<AnalysisSpec, String> {

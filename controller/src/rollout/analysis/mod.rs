@@ -283,7 +283,7 @@ fn ask_or_react(
             // What the person did has led to this run; the next verdict pauses again.
             draft.course.pauses_removed.push(INCONCLUSIVE);
         }
-        return make::run(draft, question, asked);
+        return make::run(draft, question, asked, current.as_deref());
     };
     match verdict(&run) {
         "Failed" | "Error" if draft.facts.is_sabotaged(Sabotage::IgnoreVerdict) => {}
