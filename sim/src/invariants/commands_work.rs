@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_api::object::{Key, Kind, RolloutBody};
 
 use super::view::Views;
-use super::{Invariant, Violation, is_another_epoch};
+use super::{Invariant, Violation, has_planned_pause, is_another_epoch};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. Remembers what a person asked for last; another template, an abort or a new pause by hand calls the
@@ -60,7 +60,7 @@ impl Invariant for CommandsWork {
                     failed = Some("retry");
                 }
                 let here = (status.current().to_owned(), status.index());
-                if asked.resume.as_ref() == Some(&here) && !done && !status.pause_conditions().is_empty() {
+                if asked.resume.as_ref() == Some(&here) && !done && has_planned_pause(status) {
                     failed = Some("promote");
                 }
             }

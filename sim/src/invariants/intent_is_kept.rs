@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_api::object::{Key, RolloutStatus};
+use tidegate_api::object::Key;
 
 use super::view::Views;
-use super::{Invariant, Violation, is_another_epoch, is_for_want_of_evidence, rewritten};
+use super::{Invariant, Violation, has_planned_pause, is_another_epoch, rewritten};
 use crate::world::{Happened, World, Writer};
 
 /// The invariant. Remembers at which step of which version a person ended a pause. That an abort stands is S15.
@@ -52,9 +52,4 @@ impl Invariant for IntentIsKept {
         }
         Ok(())
     }
-}
-
-/// Whether an update pauses where it is meant to. For want of evidence it may pause at any time, and again.
-fn has_planned_pause(status: &RolloutStatus) -> bool {
-    status.pause_conditions().iter().any(|pause| !is_for_want_of_evidence(pause))
 }

@@ -43,7 +43,7 @@ mod view;
 
 use std::fmt;
 
-use tidegate_api::object::{Key, Kind, PauseCondition, RolloutBody};
+use tidegate_api::object::{Key, Kind, PauseCondition, RolloutBody, RolloutStatus};
 use tidegate_api::time::Time;
 use tidegate_controller::rollout::{analysis, experiment};
 
@@ -222,6 +222,11 @@ fn rewritten<'a>(
 /// Whether an update was stopped because its evidence decides nothing: anywhere on its way, and as often as that happens.
 fn is_for_want_of_evidence(pause: &PauseCondition) -> bool {
     [analysis::INCONCLUSIVE, experiment::INCONCLUSIVE].map(Some).contains(&pause.reason.as_deref())
+}
+
+/// Whether an update pauses where it is meant to. For want of evidence it may pause at any time, and again.
+fn has_planned_pause(status: &RolloutStatus) -> bool {
+    status.pause_conditions().iter().any(|pause| !is_for_want_of_evidence(pause))
 }
 
 /// Whether a write begins another epoch: another template or other steps, which resets what the old one reached.

@@ -17,6 +17,9 @@ pub(super) const NAME: &str = "web";
 /// hangs in a pause or on pods that never come, so that nothing is ever at rest.
 const BESIDE: i64 = 60;
 
+/// Every life is at rest by then. Where a guard is missing, an update may go round and round.
+const LONGEST: Span = Span::seconds(1800);
+
 /// Endless pauses are promoted after so long, at the end: no gate stays closed.
 const PATIENCE: Span = Span::seconds(10);
 
@@ -41,6 +44,7 @@ pub fn draw(seed: u64) -> Case {
     script.seed = seed;
     script.watch_lag = one(&mut dice, &[(0, 0), (1, 20), (50, 400)]);
     script.promote_after = Some(PATIENCE);
+    script.then.within = Some(LONGEST);
     let pods = pods(&mut dice, &mut script);
     let workload = dice.chance(150).then(|| one(&mut dice, &["never", "onsuccess", "progressively"]));
     script.given = services();
