@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::{Report, Shares, Simulated};
 
-/// A share may lie so many points beyond the range of the simulator. A story takes half a minute, so a second more with
-/// one weight, which a busy machine easily needs, moves the shares by up to three points.
-pub const POINTS: f64 = 5.0;
+/// A share may lie so many points beyond the range of the simulator. The shortest story takes less than twenty seconds,
+/// so a second more with one weight, which a busy machine easily needs to start a command, moves shares by as much.
+const POINTS: f64 = 5.0;
 
 /// A story played in both worlds.
 #[derive(Clone, PartialEq, Debug)]
