@@ -19,7 +19,7 @@ use super::{Act, Case, Manner, Shares, image};
 /// The port of the Gateway, of which the simulator makes nothing.
 const PORT: u16 = 80;
 /// With each of them start-ups, lags and deaths are drawn anew.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 50;
 /// The real controller is killed once in four seconds on average, wherever it is. The simulated one dies at one of its
 /// writes, the worst of places; so many of a thousand writes make it about as often.
 const DEADLY: u32 = 150;
