@@ -13,6 +13,9 @@ use super::{Report, Shares, Simulated};
 /// A share may lie so many points beyond the range of the simulator. The shortest story takes less than twenty seconds,
 /// so a second more with one weight, which a busy machine easily needs to start a command, moves shares by as much.
 const POINTS: f64 = 5.0;
+/// A story may take so many seconds less or more than in the simulator. Shares say nothing of a world in which all goes
+/// half as fast.
+const SECONDS: f64 = 5.0;
 
 /// A story played in both worlds.
 #[derive(Clone, PartialEq, Debug)]
@@ -50,6 +53,9 @@ impl Comparison {
         for version in self.versions().into_iter().filter(|version| self.off_of(version) > POINTS) {
             wrong.push(format!("{}: more than {POINTS} points apart", self.said(version)));
         }
+        if self.off_in_time() > SECONDS {
+            wrong.push(format!("{}: more than {SECONDS} seconds apart", self.said_of_time()));
+        }
         wrong
     }
 
@@ -58,8 +64,13 @@ impl Comparison {
     }
 
     fn off_of(&self, version: &str) -> f64 {
-        let ((low, high), counted) = self.shares_of(version);
-        (low - counted).max(counted - high).max(0.0)
+        let (simulated, counted) = self.shares_of(version);
+        beyond(simulated, counted)
+    }
+
+    fn off_in_time(&self) -> f64 {
+        let (shortest, longest) = self.simulated.took;
+        beyond((shortest.as_secs_f64(), longest.as_secs_f64()), self.took.as_secs_f64())
     }
 
     fn shares_of(&self, version: &str) -> ((f64, f64), f64) {
@@ -72,6 +83,18 @@ impl Comparison {
         let ((low, high), counted) = self.shares_of(version);
         format!("{version} {low:.1}..{high:.1} % simulated, {counted:.1} % counted")
     }
+
+    /// `37.9..38.0 s simulated, 38.1 s counted`.
+    fn said_of_time(&self) -> String {
+        let (shortest, longest) = self.simulated.took;
+        let [shortest, longest, counted] = [shortest, longest, self.took].map(|time| time.as_secs_f64());
+        format!("{shortest:.1}..{longest:.1} s simulated, {counted:.1} s counted")
+    }
+}
+
+/// How far a number lies beyond a range.
+fn beyond((low, high): (f64, f64), number: f64) -> f64 {
+    (low - number).max(number - high).max(0.0)
 }
 
 /// The version of an image: what stands after its last colon.
@@ -84,11 +107,8 @@ impl fmt::Display for Comparison {
         for version in self.versions() {
             write!(f, "{}; ", self.said(version))?;
         }
-        let (shortest, longest) = self.simulated.took;
         write!(f, "failed {} simulated, {} counted; ", self.simulated.failed, self.failed)?;
-        let seconds = |time: Duration| time.as_secs_f64();
-        write!(f, "{:.1}..{:.1} s simulated, ", seconds(shortest), seconds(longest))?;
-        write!(f, "{:.1} s counted; off by {:.1} points", seconds(self.took), self.off())
+        write!(f, "{}; off by {:.1} points", self.said_of_time(), self.off())
     }
 }
 
@@ -147,6 +167,17 @@ mod tests {
     fn a_failed_request_in_either_world_is_a_difference() {
         check(&[("v1", 420), ("v2", 580)], (0, 1), &["1 failed, 0 in the simulator"]);
         check(&[("v1", 420), ("v2", 580)], (1, 0), &["0 failed, 1 in the simulator"]);
+    }
+
+    #[test]
+    fn a_story_that_takes_another_time_is_a_difference() {
+        let took = |seconds| {
+            let mut report = report(&[("v1", 42), ("v2", 58)], 0);
+            report.answers.last_mut().unwrap().at = Duration::from_secs(seconds);
+            Comparison::of(&simulated(0), &report).complaints()
+        };
+        assert_eq!(took(7), Vec::<String>::new());
+        assert_eq!(took(8), ["1.0..2.0 s simulated, 8.0 s counted: more than 5 seconds apart"]);
     }
 
     #[test]
