@@ -9,7 +9,8 @@ mod stories;
 
 use std::process::ExitCode;
 
-use tidegate_testbed::{Suite, controller, programs, requests, run_tests_apart};
+use tidegate_testbed::requests::{self, Case};
+use tidegate_testbed::{Suite, controller, programs, run_tests_apart};
 
 fn main() -> ExitCode {
     let mut suite = Suite::default()
@@ -18,10 +19,12 @@ fn main() -> ExitCode {
         .test("a_split_by_hand_through_an_http_route", bed::http_route)
         .test("an_empty_service_takes_a_traefik_service_away", bed::empty_service)
         .test("what_goes_wrong_is_counted", bed::failures);
-    for (story, manner, route, each_time) in stories::all() {
-        let name = stories::name(story, manner, route);
-        let play = move |cluster| stories::play(cluster, story, manner, route);
-        suite = if each_time { suite.test(&name, play) } else { suite.rare(&name, play) };
+    for case in Case::all() {
+        let play = move |cluster| stories::play(cluster, case);
+        suite = match case.is_played_each_time() {
+            true => suite.test(&case.name(), play),
+            false => suite.rare(&case.name(), play),
+        };
     }
     run_tests_apart(suite, |settings| {
         if let Err(missing) = programs::Programs::get(settings)? {

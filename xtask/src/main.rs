@@ -52,7 +52,7 @@ enum Task {
     Determinism(determinism::Determinism),
     /// Plays stories in the simulator and compares them with recordings of the incumbent.
     Reference(reference::Reference),
-    /// Plays all releases under real requests, through a real proxy. Takes a quarter of an hour.
+    /// Plays all releases under real requests, through a real proxy. Takes twenty minutes.
     Requests {
         /// Only stories whose name contains this, and options of the test program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

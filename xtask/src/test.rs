@@ -47,9 +47,11 @@ pub fn proxy() -> Result<(), String> {
 /// Plays every story of a release under real requests.
 pub fn requests(stories: &[String]) -> Result<(), String> {
     proxy()?;
-    let test =
-        ["test", "--locked", "-p", "tidegate-testbed", "--test", "real_requests", "--", "--include-ignored"];
-    let arguments: Vec<&str> = test.into_iter().chain(stories.iter().map(String::as_str)).collect();
+    let test = ["test", "--locked", "-p", "tidegate-testbed", "--test", "real_requests", "--"];
+    // They mostly wait: five of them leave two cores time for the proxies.
+    let all = ["--include-ignored", "--test-threads=5"];
+    let stories = stories.iter().map(String::as_str);
+    let arguments: Vec<&str> = test.into_iter().chain(all).chain(stories).collect();
     cargo("releases under real requests", &arguments)
 }
 

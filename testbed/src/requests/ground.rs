@@ -25,7 +25,7 @@ use crate::{Cluster, StandIn, TestResult};
 /// No program of a control plane listens there.
 const PORT: u16 = 8765;
 /// Requests a second.
-const RATE: u32 = 200;
+pub(super) const RATE: u32 = 200;
 /// What one pod answers at most, in shares of all requests over all pods. A version that gets more than its pods can
 /// bear shows it.
 const CAPACITY: f64 = 2.5;
@@ -41,6 +41,37 @@ pub struct Pods {
     pub startup: Millis,
     /// For so many seconds a pod that was told to go serves on.
     pub pre_stop: i64,
+}
+
+impl Pods {
+    /// The same in the terms of the simulator.
+    pub(super) fn models(&self) -> PodModels {
+        let model = PodModel { startup: self.startup, ..PodModel::instant() };
+        PodModels { default: model, by_image: Vec::new() }
+    }
+
+    /// Requests a second that one of them answers at most.
+    pub(super) fn capacity(&self) -> f64 {
+        CAPACITY * f64::from(RATE) / self.count as f64
+    }
+
+    /// The template of one with an image, and with these labels.
+    pub(super) fn template(&self, image: &str, labels: &Value) -> Value {
+        let mut container = json!({"name": "web", "image": image});
+        if self.pre_stop > 0 {
+            container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": self.pre_stop}}});
+        }
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}})
+    }
+}
+
+/// The Services `web-stable` and `web-canary`.
+pub(super) fn services(namespace: &str, stable: &Value, canary: &Value) -> [Value; 2] {
+    [("web-stable", stable), ("web-canary", canary)].map(|(name, selector)| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": PORT}]}})
+    })
 }
 
 /// A place for a release and its users.
@@ -71,11 +102,8 @@ impl Ground {
         install(cluster).await?;
         let (client, kubeconfig) = (cluster.client().await?, cluster.kubeconfig().to_owned());
         apply(&client, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
-        let model = PodModel { startup: pods.startup, ..PodModel::instant() };
-        let models = PodModels { default: model, by_image: Vec::new() };
-        let capacity = CAPACITY * f64::from(RATE) / pods.count as f64;
-        let serving = Serving { port: PORT, capacity };
-        let stand_in = StandIn::serve(client.clone(), Some(name), models, seed(name), serving).await?;
+        let serving = Serving { port: PORT, capacity: pods.capacity() };
+        let stand_in = StandIn::serve(client.clone(), Some(name), pods.models(), seed(name), serving).await?;
         let proxy = Proxy::start(&proxy::build()??, &kubeconfig, name).await?;
         let ground = Ground {
             namespace: name.to_owned(),
@@ -99,10 +127,7 @@ impl Ground {
 
     /// Stores the Services `web-stable` and `web-canary`.
     pub async fn services(&self, stable: &Value, canary: &Value) -> Result<(), kube::Error> {
-        for (name, selector) in [("web-stable", stable), ("web-canary", canary)] {
-            let service = json!({
-                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": self.namespace},
-                "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": PORT}]}});
+        for service in services(&self.namespace, stable, canary) {
             self.apply(&service).await?;
         }
         Ok(())
@@ -110,11 +135,7 @@ impl Ground {
 
     /// The template of a pod with an image, and with these labels.
     pub fn template(&self, image: &str, labels: &Value) -> Value {
-        let mut container = json!({"name": "web", "image": image});
-        if self.pods.pre_stop > 0 {
-            container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": self.pods.pre_stop}}});
-        }
-        json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}})
+        self.pods.template(image, labels)
     }
 
     /// A person gives the canary this weight.

@@ -1,5 +1,6 @@
 //! The two ways in which the proxy is told to split requests.
 
+use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 /// How requests are split between `web-stable` and `web-canary`.
@@ -57,6 +58,20 @@ impl Route {
                         {"name": "web-stable", "port": 80, "weight": 100},
                         {"name": "web-canary", "port": 80, "weight": 0}]}]}}),
             ],
+        }
+    }
+
+    /// Its kind, and where the canary's weight stands in it.
+    pub(super) fn shows_weight(self) -> (GroupVersionKind, &'static str) {
+        match self {
+            Route::TraefikService => (
+                GroupVersionKind::gvk("traefik.io", "v1alpha1", "TraefikService"),
+                "/spec/weighted/services/1/weight",
+            ),
+            Route::HttpRoute => (
+                GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"),
+                "/spec/rules/0/backendRefs/1/weight",
+            ),
         }
     }
 
