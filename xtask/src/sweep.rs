@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use tidegate_sim::scenario::Script;
-use tidegate_sim::sweep::{Sweep as Points, scripts};
+use tidegate_sim::sweep::{Point, Sweep as Points, scripts};
+use tidegate_sim::world::Strike;
 
 /// Which scenarios to sweep.
 #[derive(Args)]
@@ -16,6 +17,9 @@ pub struct Sweep {
     /// How many at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
+    /// Of the lost requests and replies, try one in so many. Deaths of the controller are all tried.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    lost: u64,
 }
 
 /// Sweeps them; an error when one does not end as it does without a crash.
@@ -32,7 +36,7 @@ pub fn run(task: &Sweep) -> Result<(), String> {
                 if nth % 50 == 49 {
                     eprintln!("{} of {} scenarios", nth + 1, scripts.len());
                 }
-                done.push(sweep(script));
+                done.push(sweep(script, task.lost));
             }
             done
         };
@@ -53,13 +57,16 @@ pub fn run(task: &Sweep) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err("a crash changes how a scenario ends".to_owned()) }
 }
 
-/// What went wrong, and how often the controller was killed.
-fn sweep(script: &Script) -> (Vec<String>, usize) {
+/// What went wrong, and how often something was tried.
+fn sweep(script: &Script, one_in: u64) -> (Vec<String>, usize) {
     match Points::of(script) {
         Err(why) => (vec![why], 0),
         Ok(sweep) => {
-            let found = sweep.points().iter().filter_map(|point| sweep.survives(point).err());
-            (found.collect(), sweep.points().len())
+            let is_lost = |point: &&Point| matches!(point.strike, Strike::LostReply | Strike::LostRequest);
+            let (lost, deaths): (Vec<&Point>, Vec<&Point>) = sweep.points().iter().partition(is_lost);
+            let stride = usize::try_from(one_in).unwrap_or(usize::MAX);
+            let tried: Vec<&Point> = deaths.into_iter().chain(lost.into_iter().step_by(stride)).collect();
+            (tried.iter().filter_map(|point| sweep.survives(point).err()).collect(), tried.len())
         }
     }
 }
