@@ -144,12 +144,18 @@ pub fn hashes(
         is_hasty || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
     let is_first = recorded.is_empty();
+    let has_left = most == 0 && draft.traffic.is_in_force;
     let canary = match decision.stays_with_recorded {
         true => recorded,
+        // ARGO: the reference leaves the subset on an aborted version when its pods go (S8, #2576).
+        false if draft.is_aborted() && has_left && draft.stable.is_some() => stable.clone(),
+        false if draft.is_aborted() => shown,
         false if new == shown || is_first || may(draft.new, most) => new,
         false => shown,
     };
     let may_move = stable == shown_stable || is_first || may(draft.stable, parts - least);
+    // What leads to pods that somebody deleted has nowhere else to lead.
+    let may_move = may_move && draft.stable.is_some();
     (canary, if may_move { stable } else { shown_stable })
 }
 
@@ -175,4 +181,35 @@ pub fn is_ready(
             .is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))
     });
     services_rest && routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key))
+}
+
+/// The ReplicaSet to which everything that leads to the stable side still leads, where all pods of the version that was
+/// promoted have failed: whoever is on those has nobody else (S1).
+pub fn still_led_to(
+    draft: &Draft<'_>,
+    spec: &Canary,
+    routers: &[(&'static dyn Router, Place<'_>)],
+) -> Option<usize> {
+    let is_deserted = draft.stable_set().is_some_and(|stable| stable.available() == 0);
+    if !is_deserted || !draft.is_fully_promoted() {
+        return None;
+    }
+    let world = draft.world;
+    let rests = |key: &Key| world.rests_at(key, world.settings.propagation, draft.now).is_none();
+    let mut hashes = Vec::new();
+    for name in services_of(draft, spec, Side::Stable) {
+        let service = world.services.get(&name).filter(|service| rests(&service.key()))?;
+        hashes.push(Text::from(selected_hash(service)));
+    }
+    if !routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key)) {
+        return None;
+    }
+    let views = super::views(draft, spec);
+    let labelled = routers.iter().zip(&views).filter_map(|((router, _), view)| router.labelled(view));
+    hashes.extend(labelled.map(|(_, stable)| stable));
+    let (first, others) = hashes.split_first()?;
+    if first.is_empty() || others.iter().any(|hash| hash != first) {
+        return None;
+    }
+    draft.sets.iter().position(|set| set.hash() == &**first)
 }
