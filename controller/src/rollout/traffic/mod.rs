@@ -77,7 +77,7 @@ pub fn advance(draft: &mut Draft<'_>, spec: &Canary) {
     handles::follow(draft, spec);
     // ARGO: a stable ReplicaSet that somebody deleted does not hold the weight for ever (known failure #305).
     let is_unborn = draft.stable.is_none() && draft.observed.stable_hash().is_empty();
-    if routers.is_empty() || is_unborn {
+    if routers.is_empty() || is_unborn || decide::is_blind(draft, spec) {
         return;
     }
     let decision = decide(draft, spec);
@@ -286,7 +286,13 @@ fn rests_at(draft: &Draft<'_>, routers: &[(&'static dyn Router, Place<'_>)]) -> 
 
 /// What a router may look at in this pass.
 fn view<'v>(draft: &'v Draft<'_>, at: &Place<'v>) -> View<'v> {
-    View { at: *at, objects: &draft.world.routes, services: &draft.services, unserved: &draft.facts.unserved }
+    View {
+        at: *at,
+        objects: &draft.world.routes,
+        services: &draft.services,
+        unserved: &draft.facts.unserved,
+        sabotage: draft.facts.sabotage,
+    }
 }
 
 /// What each router of the Rollout may look at, in their order.
