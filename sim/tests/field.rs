@@ -231,3 +231,46 @@ fn each_story_fails_as_it_did_when_its_guard_is_gone() {
     }
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), ROWS.len(), wrong.join("\n"));
 }
+
+/// The numbers that stand in brackets at the end of what a scenario is about, as the page writes them.
+fn numbers(about: &str) -> &str {
+    let told = about.trim_end_matches(").").rsplit_once('(').map_or("", |(_, numbers)| numbers);
+    if told.contains(|c: char| c.is_ascii_digit()) { told } else { "ours" }
+}
+
+#[test]
+fn the_page_has_every_story_with_its_numbers_and_its_guards() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/field.md")).expect("the page is there");
+    let told: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.contains("](../scenarios/field/"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let all = scripts(&root.join("scenarios/field")).expect("every scenario can be read");
+    let mut wrong = Vec::new();
+    for script in &all {
+        let name = Path::new(&script.name).file_stem().and_then(|name| name.to_str()).expect("a name");
+        let link = format!("](../scenarios/field/{name}.yaml)");
+        let rows: Vec<_> = told.iter().filter(|row| row[1].ends_with(&link)).collect();
+        let [row] = rows[..] else {
+            wrong.push(format!("{name} is told {} times", rows.len()));
+            continue;
+        };
+        let saw = name.replace('_', " ");
+        if !row[1].to_lowercase().starts_with(&format!("[{saw}]").to_lowercase()) {
+            wrong.push(format!("{name} is called {}", row[1]));
+        }
+        if row[0] != numbers(&script.about) {
+            wrong.push(format!("{name} has the numbers {}, not {}", numbers(&script.about), row[0]));
+        }
+        let field = format!("field/{name}");
+        let bites = ROWS.iter().filter(|(story, ..)| *story == field);
+        let bites: Vec<String> = bites.map(|(_, guard, _)| format!("`{guard:?}`")).collect();
+        if bites.join(", ") != row[2] && !(bites.is_empty() && row[2].starts_with("none")) {
+            wrong.push(format!("{name} fails without {}, not {}", bites.join(", "), row[2]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(told.len(), all.len(), "the page tells what is not there");
+}
