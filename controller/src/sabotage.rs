@@ -29,7 +29,7 @@ pub enum Sabotage {
     ReplaceSelector,
     /// A pass goes on to the next step without looking at what the one before did.
     TwoStepsAtOnce,
-    /// A pause step, or the one before a promotion, is done at once.
+    /// A pause step is done at once.
     SkipPause,
     /// A version is promoted though its pods are not available.
     PromoteUnavailable,
@@ -145,6 +145,8 @@ pub enum Sabotage {
     KeepWorkload,
     /// The referenced Deployment gets pods back whenever some of the Rollout are missing.
     ReturnWorkload,
+    /// A blue-green update does not pause before its switch.
+    PromoteUnasked,
     /// What belonged to one version is carried over to the next one.
     CarryOver,
     /// A pass that only scales leaves the rest of the status out.

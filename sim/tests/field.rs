@@ -114,7 +114,7 @@ const ROWS: &[(&str, Sabotage, Speaks)] = &[
     ),
     ("field/pods_went_early_in_a_rollback_during_the_delay", Sabotage::NoScaleDownDelay, Invariant("S7")),
     ("field/preview_showed_the_old_version_after_a_change_of_size", Sabotage::ScaleOnly, Invariant("L6")),
-    ("field/preview_was_promoted_by_itself", Sabotage::SkipPause, Story),
+    ("field/preview_was_promoted_by_itself", Sabotage::PromoteUnasked, Story),
     ("field/promote_full_kept_the_size_of_a_preview", Sabotage::SmallPreviewForUsers, Invariant("S3")),
     ("field/promotion_removed_a_label_of_the_template", Sabotage::RoleOverTemplate, Story),
     ("field/rollback_within_the_window_walked_all_steps", Sabotage::WalkAllSteps, Story),

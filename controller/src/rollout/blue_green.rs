@@ -199,7 +199,7 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
         return spend(draft, spec);
     }
     let needs_pause = (!spec.auto_promotion || spec.auto_promotion_seconds > 0)
-        && !draft.facts.is_sabotaged(Sabotage::SkipPause);
+        && !draft.facts.is_sabotaged(Sabotage::PromoteUnasked);
     if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
         draft.course.pauses_removed.push(PAUSE);
         return;
@@ -245,7 +245,7 @@ fn is_pause_over(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     if !draft.course.pauses_added.is_empty() {
         return false;
     }
-    if draft.observed.checkpoint() || draft.facts.is_sabotaged(Sabotage::SkipPause) {
+    if draft.observed.checkpoint() || draft.facts.is_sabotaged(Sabotage::PromoteUnasked) {
         return true;
     }
     let paused = draft.observed.is_paused_for(PAUSE);

@@ -357,9 +357,6 @@ fn drain_others(draft: &mut Draft<'_>, spec: &Canary) {
     let n = draft.n();
     let mut room =
         draft.sum(|set| set.available().min(set.wished())) - (n - Limits::of_canary(spec, n).missing(n));
-    if draft.facts.is_sabotaged(Sabotage::ScaleDownWithoutBudget) {
-        room = i64::MAX;
-    }
     for index in replicas::others_by_revision(draft) {
         if is_referenced(draft, spec, index) && !draft.facts.is_sabotaged(Sabotage::DrainReferenced) {
             // Within a bounded surge its pods make room for those to which its users go.
