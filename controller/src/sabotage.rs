@@ -99,7 +99,7 @@ pub enum Sabotage {
     ReturnByStep,
     /// The progress deadline counts on when the update is over.
     CountOn,
-    /// An arm of which the status names no Service gets its share.
+    /// An arm gets its share though the status names no Service of it, or nobody knows that Service yet.
     BlankArms,
     /// An Experiment that decided nothing is forgotten, and the next one begins.
     ForgetInconclusive,
@@ -119,7 +119,7 @@ pub enum Sabotage {
     ErrorsCount,
     /// A provider that finds nothing says that all is well.
     EmptyIsGood,
-    /// Whatever an analysis template says is believed.
+    /// Whatever a specification or an analysis template says is believed.
     TrustTemplates,
     /// Nobody is told that a run cannot be made.
     SilentTrouble,
@@ -133,4 +133,76 @@ pub enum Sabotage {
     RequiredIsOptional,
     /// Gates before and after a switch are open.
     OpenGates,
+    /// A pass that meets a number which is not there, or makes no sense, ends without a word.
+    GiveUpOnGaps,
+    /// A provider that finds nothing has failed, whatever the condition says of it.
+    EmptyIsAnError,
+    /// What the cache does not show does not exist, and what exists already is an error.
+    TrustTheCache,
+    /// Services of arms have the name that is composed for them, however long.
+    PlainNames,
+    /// The referenced Deployment keeps its pods.
+    KeepWorkload,
+    /// The referenced Deployment gets pods back whenever some of the Rollout are missing.
+    ReturnWorkload,
+    /// A blue-green update does not pause before its switch.
+    PromoteUnasked,
+    /// What belonged to one version is carried over to the next one.
+    CarryOver,
+    /// A pass that only scales leaves the rest of the status out.
+    ScaleForgets,
+    /// A run of a step that is left is still listened to.
+    ListenToThePast,
+    /// A Job that failed is waited for.
+    IgnoreFailedJobs,
+    /// The share of arms is taken off nobody.
+    ForgetArms,
+    /// Copies that routers make have what they need, and nothing else of the original.
+    BareCopies,
+    /// Destinations that nobody named are taken out of routes.
+    DropForeign,
+    /// Header routes are written twice.
+    AddRoutesAgain,
+    /// Header routes lead where the weighted ones do.
+    WeighHeaderRoutes,
+    /// Routes that the Rollout names are not weighted.
+    OverlookNamed,
+    /// A canary that grew with the wished number of pods does not shrink with it.
+    NeverShrink,
+    /// In a full promotion missing pods are made up for on the side that is leaving.
+    GrowTheLeaving,
+    /// Versions that a pass which only scales leaves alone make the next one scale only, too.
+    ScaleOnly,
+    /// What a role takes off pods is gone, though their template has it too.
+    RoleOverTemplate,
+    /// Steps wait until every stable pod is available.
+    WaitForStable,
+    /// A pause by hand holds an abort.
+    HaltAborts,
+    /// An abort is led by Services only.
+    AbortByServices,
+    /// A version is promoted when every pod of it is available, whatever threshold is given.
+    PromoteByAll,
+    /// No router needs a pod of the side that has no share.
+    ShrinkPrimary,
+    /// A hundred parts are the whole, whatever the specification says.
+    HundredIsWhole,
+    /// A bounded surge is not bounded.
+    SurgeAtWill,
+    /// A size that a step gave the canary outlives the update.
+    KeepOwnSize,
+    /// The delay of an aborted version begins with the abort.
+    CountFromAbort,
+    /// A delay of 0 is over at once, where it should mean for ever.
+    ZeroIsNow,
+    /// What was invalid once is invalid for ever.
+    InvalidForEver,
+    /// With a pair of Services the two plain ones are left where they are.
+    FollowThePair,
+    /// After an abort the canary Service stays where it is.
+    LeaveOnAborted,
+    /// A rollback walks all steps, however near its version is.
+    WalkAllSteps,
+    /// A router is begun with at the first deployment, or never.
+    RouterAtBirth,
 }

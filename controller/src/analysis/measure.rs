@@ -109,6 +109,11 @@ pub fn attempt(
         {
             Measurement { phase: Some("Successful".into()), finished: Some(now.stamp()), ..measurement }
         }
+        Ok(Next::Measured(reading))
+            if reading.result.is_nil_or_empty_list() && facts.is_sabotaged(Sabotage::EmptyIsAnError) =>
+        {
+            Measurement::error("index out of range [0] with length 0", started, now.stamp())
+        }
         Ok(Next::Measured(reading)) => judged(metric, reading, begun, now, measurement),
         Err(problem) => {
             Measurement { metadata: some(stored), ..Measurement::error(&problem.0, started, now.stamp()) }

@@ -111,7 +111,7 @@ pub fn plan(world: &RunWorld, facts: &Facts, now: Time) -> Plan {
     };
     let due = metrics.iter().enumerate();
     let tasks: Vec<(usize, Task)> =
-        due.filter_map(|(index, metric)| Some((index, task_of(world, spec, metric, now)?))).collect();
+        due.filter_map(|(index, metric)| Some((index, task_of(world, facts, spec, metric, now)?))).collect();
     let mut draft = RunDraft::new(world, facts, now, &rules);
     // Arguments are resolved at the first look even where nothing is due: what cannot be had ends the run at once.
     if !tasks.is_empty() || body.status.started.is_none() {
@@ -128,6 +128,9 @@ pub fn plan(world: &RunWorld, facts: &Facts, now: Time) -> Plan {
         };
         if !needs.is_empty() {
             return Plan { needs, ..Plan::default() };
+        }
+        if facts.is_sabotaged(Sabotage::GiveUpOnGaps) && draft.has_gap() {
+            return Plan { failure: Some("a value that nobody counted on".into()), ..Plan::default() };
         }
     }
     draft.finish(spec, &metrics)
@@ -151,14 +154,15 @@ fn understand(spec: &AnalysisSpec) -> Result<(Vec<Metric>, Rules), String> {
     Ok((metrics, rules))
 }
 
-fn task_of(world: &RunWorld, spec: &AnalysisSpec, metric: &Metric, now: Time) -> Option<Task> {
+fn task_of(world: &RunWorld, facts: &Facts, spec: &AnalysisSpec, metric: &Metric, now: Time) -> Option<Task> {
     let status = &world.run.analysis_run()?.status;
     let task = schedule::task(metric, status, spec.terminate, now);
     if task.is_none() && job::is_job(metric) {
         // A Job that is over is looked at at once.
         let last =
             status.result(&metric.name).filter(|result| !result.is_over()).and_then(MetricResult::last)?;
-        return (last.finished.is_none() && job::is_over(world, last)).then_some(Task::Resume);
+        let is_over = job::is_over(world, last) && !facts.is_sabotaged(Sabotage::IgnoreFailedJobs);
+        return (last.finished.is_none() && is_over).then_some(Task::Resume);
     }
     task
 }
@@ -310,6 +314,13 @@ impl<'a> RunDraft<'a> {
             };
         }
         measure::attempt(self.world, self.facts, metric, result, task, masks, self.now)
+    }
+
+    /// Whether a provider answered nothing, with which the reference goes on as with something.
+    fn has_gap(&self) -> bool {
+        let last = self.status.results.iter().flatten().filter_map(MetricResult::last);
+        let mut messages = last.filter_map(|measurement| measurement.message.as_deref());
+        messages.any(|message| message.contains("nil or empty"))
     }
 
     /// Puts a measurement into the status and counts it.

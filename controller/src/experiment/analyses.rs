@@ -87,6 +87,10 @@ fn current(draft: &mut Draft<'_>, name: &Text, status: &mut ExperimentRunStatus)
     let key = Key::new(Kind::AnalysisRun, draft.world.experiment.meta.namespace.clone(), name.clone());
     match draft.facts.live.get(&key) {
         Some(Some(run)) => Some(run.clone()),
+        None if draft.facts.is_sabotaged(Sabotage::TrustTheCache) => {
+            fail(status, format!("analysisruns.argoproj.io \"{name}\" not found"));
+            None
+        }
         Some(None) => {
             fail(status, format!("analysisruns.argoproj.io \"{name}\" not found"));
             None

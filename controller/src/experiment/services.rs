@@ -10,6 +10,7 @@ use tidegate_api::object::{Key, Kind, Meta, Object, TemplateStatus, Text};
 use super::{Draft, belongs, is_of_a_predecessor, marks, owner, sets, traffic};
 use crate::plan::{Guard, IfRefused, Reason, Verb};
 use crate::rollout::set::Set;
+use crate::sabotage::Sabotage;
 
 /// The longest name of a Service.
 const LONGEST: usize = 63;
@@ -42,7 +43,10 @@ pub fn reconcile(
     is_ending: bool,
     status: &mut TemplateStatus,
 ) {
-    let wanted = name(draft.name(), template);
+    let mut wanted = name(draft.name(), template);
+    if draft.facts.is_sabotaged(Sabotage::PlainNames) {
+        wanted = wanted.map(|_| sets::name(draft.name(), &template.name));
+    }
     let own = |service: &&Arc<Object>| belongs(draft.world, service, &template.name);
     let surplus = |service: &&Arc<Object>| is_ending || Some(&service.meta.name) != wanted.as_ref();
     let surplus: Vec<Arc<Object>> =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_api::object::{Key, Kind};
+use tidegate_api::object::{Key, Kind, Text};
 use tidegate_api::time::Span;
 
 use super::{BACKOFF_BASE, BACKOFF_CAP, Manager, Pass, Stage};
@@ -157,11 +157,11 @@ impl Manager {
                 IfRefused::Tell => match answer {
                     Answer::Refused(
                         ApiError::Invalid(why) | ApiError::Forbidden(why) | ApiError::NotFound(why),
-                    ) => {
-                        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
-                        facts.refused.insert(write.key.clone(), why);
-                        self.passes.remove(key);
-                        self.look(key.clone(), facts, seams);
+                    ) => self.tell(key, write.key.clone(), why, seams),
+                    Answer::Refused(ApiError::AlreadyExists(why))
+                        if self.settings.sabotage == Some(Sabotage::TrustTheCache) =>
+                    {
+                        self.tell(key, write.key.clone(), why, seams);
                     }
                     _ => self.end(key, true, plan.wake, seams),
                 },
@@ -179,6 +179,14 @@ impl Manager {
                 }
             },
         }
+    }
+
+    /// Looks once more, knowing why a write was refused.
+    fn tell(&mut self, key: &Key, target: Key, why: Text, seams: &mut impl Seams) {
+        let mut facts = Facts { sabotage: self.settings.sabotage, ..Facts::default() };
+        facts.refused.insert(target, why);
+        self.passes.remove(key);
+        self.look(key.clone(), facts, seams);
     }
 }
 

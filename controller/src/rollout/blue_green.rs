@@ -49,6 +49,9 @@ pub fn advance(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
 pub fn rescale(mut draft: Draft<'_>, spec: &BlueGreen) -> Plan {
     resize(&mut draft, spec);
     draft.status = (*draft.observed).clone();
+    if draft.facts.is_sabotaged(Sabotage::ScaleForgets) {
+        draft.status.blue_green = None;
+    }
     status::count_for_scaling(&mut draft);
     status::persist(draft)
 }
@@ -82,8 +85,8 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
-    let serves = (is_new || serves) && !draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
-    if active.is_none() || serves || draft.is_promoting_fully() {
+    let is_small = draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
+    if active.is_none() || ((is_new || serves || draft.is_promoting_fully()) && !is_small) {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -123,7 +126,11 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
         }
         workload::retire_progressively(draft, before, size);
     }
-    if draft.observed.is_paused_for("InconclusiveAnalysisRun") || analysis::keeps_old_sets(draft, spec) {
+    let keeps_all = draft.facts.is_sabotaged(Sabotage::KeepSuperseded);
+    if draft.observed.is_paused_for("InconclusiveAnalysisRun")
+        || analysis::keeps_old_sets(draft, spec)
+        || keeps_all
+    {
         return;
     }
     let delay = spec.scale_down_delay_seconds.unwrap_or(replicas::DEFAULT_DELAY);
@@ -191,7 +198,8 @@ fn pause(draft: &mut Draft<'_>, spec: &BlueGreen) {
     if !is_ready(draft, spec) {
         return spend(draft, spec);
     }
-    let needs_pause = !spec.auto_promotion || spec.auto_promotion_seconds > 0;
+    let needs_pause = (!spec.auto_promotion || spec.auto_promotion_seconds > 0)
+        && !draft.facts.is_sabotaged(Sabotage::PromoteUnasked);
     if is_fast_tracked(draft, spec) || draft.observed.checkpoint() || !needs_pause {
         draft.course.pauses_removed.push(PAUSE);
         return;
@@ -237,7 +245,7 @@ fn is_pause_over(draft: &Draft<'_>, spec: &BlueGreen) -> bool {
     if !draft.course.pauses_added.is_empty() {
         return false;
     }
-    if draft.observed.checkpoint() {
+    if draft.observed.checkpoint() || draft.facts.is_sabotaged(Sabotage::PromoteUnasked) {
         return true;
     }
     let paused = draft.observed.is_paused_for(PAUSE);
@@ -313,7 +321,7 @@ fn sync(mut draft: Draft<'_>, spec: &BlueGreen, changed: bool) -> Plan {
     };
     let checkpoint = spec.preview_replica_count.is_some_and(|count| {
         let available = draft.new_set().map(Set::available) == Some(count);
-        !changed
+        (!changed || draft.facts.is_sabotaged(Sabotage::CarryOver))
             && (observed.checkpoint() || (is_pause_over(&draft, spec) && available && is_ready(&draft, spec)))
     });
     let active = mine.active.clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 //! with it, [`super::traffic`] moves the weight and [`super::routed`] sizes both sides.
 
 use tidegate_api::object::{CanaryStatus, Counted};
-use tidegate_api::spec::Canary;
+use tidegate_api::spec::{Canary, StepKind};
 
 use super::draft::Draft;
 use super::scale::{Basic, Limits, Split, is_enough};
@@ -20,6 +20,10 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     if has_changed(&draft, spec) {
         return sync(draft, spec);
     }
+    if draft.facts.is_sabotaged(Sabotage::GiveUpOnGaps) && has_gap(&draft, spec) {
+        draft.fail("a number that nobody counted on");
+        return draft.finish_without_status();
+    }
     let limits = Limits::of_canary(spec, draft.n());
     if restart::restart(&mut draft, limits) > 0 {
         return draft.finish_without_status();
@@ -36,7 +40,8 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         return sync(draft, spec);
     }
     // ARGO: a pause by hand holds an update, not its abort (S13, L5).
-    let halted = replicas::is_halted(&draft) && !draft.is_aborted();
+    let goes_back = draft.is_aborted() && !draft.facts.is_sabotaged(Sabotage::HaltAborts);
+    let halted = replicas::is_halted(&draft) && !goes_back;
     if !halted && !restart::is_counting(&draft) {
         match spec.traffic_routing {
             Some(_) => routed::resize(&mut draft, spec),
@@ -47,6 +52,22 @@ pub fn advance(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         }
     }
     sync(draft, spec)
+}
+
+/// Where the reference divides by nothing, gives more than everything, reads a weight that is not there, or waits for
+/// pods that never come before it looks at anything else.
+fn has_gap(draft: &Draft<'_>, spec: &Canary) -> bool {
+    let available = draft.new_set().map_or(0, Set::available);
+    let is_short = draft.n() == 0 || available > draft.n();
+    let has_no_weights = current_step(draft, spec).is_some_and(|index| match &spec.steps[index].kind {
+        StepKind::Experiment(step) => step.templates.iter().all(|template| template.weight.is_none()),
+        _ => false,
+    });
+    let is_by_subset = spec.traffic_routing.is_some() && spec.canary_service.is_empty();
+    let has_no_pod = available == 0 && draft.new_set().is_some_and(|new| new.wished() > 0);
+    (is_by_subset && has_no_pod && draft.stable != draft.new)
+        || (spec.dynamic_stable_scale && draft.is_promoting_fully() && is_short)
+        || (has_no_weights && draft.observed.canary().experiment.is_none())
 }
 
 /// Points Services, and routers where there are some.
@@ -171,6 +192,9 @@ fn resize(draft: &mut Draft<'_>, spec: &Canary, weight: i64) {
     let Split { mut canary, stable } = basic(draft, spec, weight).next();
     if draft.facts.is_sabotaged(Sabotage::AbortStable) && draft.observed.is_aborted() {
         canary = 0;
+    }
+    if draft.facts.is_sabotaged(Sabotage::NeverShrink) {
+        canary = canary.max(draft.new_set().map_or(0, Set::wished));
     }
     let because = format!("weight {weight}");
     if let (Some(index), true) = (draft.stable, draft.stable != draft.new) {

@@ -14,7 +14,8 @@ use crate::sabotage::Sabotage;
 /// Whether the current template is a rollback to a ReplicaSet so recent that no step needs to be repeated.
 pub fn is_in_rollback_window(draft: &Draft<'_>) -> bool {
     let (Some(new), Some(stable)) = (draft.new_set(), draft.stable_set()) else { return false };
-    if draft.spec.rollback_window <= 0 || new.created() >= stable.created() {
+    let walks = draft.facts.is_sabotaged(Sabotage::WalkAllSteps);
+    if walks || draft.spec.rollback_window <= 0 || new.created() >= stable.created() {
         return false;
     }
     let between = draft.sets.iter().filter(|set| {
@@ -68,7 +69,9 @@ pub fn reason_for_canary(draft: &Draft<'_>, spec: &Canary) -> Option<String> {
     let unguarded = draft.facts.is_sabotaged(Sabotage::PromoteUnavailable);
     if new.available() < n
         && !unguarded
-        && !(spec.threshold.is_some() && is_enough(spec.threshold, Some(new.count()), n))
+        && !(spec.threshold.is_some()
+            && !draft.facts.is_sabotaged(Sabotage::PromoteByAll)
+            && is_enough(spec.threshold, Some(new.count()), n))
     {
         return None;
     }

@@ -4,7 +4,7 @@ use tidegate_api::spec::{Canary, Strategy};
 
 use super::draft::Draft;
 use super::services::selected_hash;
-use super::set::Deadline;
+use super::set::{Deadline, Set};
 use crate::edit::Edit;
 use crate::names::{DESIRED_REPLICAS, SCALE_DOWN_DEADLINE};
 use crate::plan::Reason;
@@ -17,7 +17,10 @@ pub const DEFAULT_DELAY: i64 = 30;
 pub fn is_scaling_event(draft: &Draft<'_>) -> bool {
     let n = draft.n();
     let mut both = [draft.new_set(), draft.stable_set()].into_iter().flatten();
-    both.any(|set| set.wished() > 0 && set.desired().is_some_and(|desired| desired != n))
+    let is_of_another_size =
+        |set: &Set| set.wished() > 0 && set.desired().is_some_and(|desired| desired != n);
+    let counts_all = draft.facts.is_sabotaged(Sabotage::ScaleOnly);
+    both.any(is_of_another_size) || (counts_all && draft.sets.iter().any(is_of_another_size))
 }
 
 /// Whether nothing may change size: the user paused, or evidence was inconclusive.
@@ -41,6 +44,7 @@ fn clear_deadline(draft: &mut Draft<'_>, index: usize) {
 
 /// Notes that a ReplicaSet may be scaled down so many seconds from now.
 pub fn set_deadline(draft: &mut Draft<'_>, index: usize, seconds: i64) {
+    let seconds = if draft.facts.is_sabotaged(Sabotage::NoScaleDownDelay) { 0 } else { seconds };
     let at = draft.stamp().plus_seconds(seconds);
     let edit = Edit::Annotation(SCALE_DOWN_DEADLINE.into(), Some(at.to_string().into()));
     draft.edit_set(index, vec![edit], Vec::new());

@@ -12,6 +12,7 @@ use super::set::Set;
 use crate::edit::Edit;
 use crate::names::EPHEMERAL_METADATA;
 use crate::plan::IfRefused;
+use crate::sabotage::Sabotage;
 
 /// The layer in a ReplicaSet's template, from its annotation; a text that cannot be read counts as none.
 fn injected(set: &Set) -> Option<RoleMetadata> {
@@ -152,8 +153,9 @@ fn both(earlier: &RoleMetadata, later: &RoleMetadata) -> RoleMetadata {
 /// no other memory of its template than the live one.
 fn own_metadata(draft: &Draft<'_>, set: &Set) -> RoleMetadata {
     let is_new = draft.new_set().is_some_and(|new| new.name() == set.name());
+    let forgets = draft.facts.is_sabotaged(Sabotage::RoleOverTemplate);
     match &draft.spec.template {
-        Some(template) if is_new => {
+        Some(template) if is_new && !forgets => {
             RoleMetadata { labels: template.labels.clone(), annotations: template.annotations.clone() }
         }
         _ => RoleMetadata::default(),

@@ -59,6 +59,9 @@ pub fn sizes(draft: &Draft<'_>, spec: &Canary, weights: Option<&TrafficWeights>)
             canary = canary.min(pods(recorded(&weights.canary), n, whole));
         }
     }
+    if draft.is_promoting_fully() && draft.facts.is_sabotaged(Sabotage::GrowTheLeaving) {
+        stable += draft.stable_set().map_or(0, |set| set.wished() - set.available());
+    }
     Split { canary: floor(canary), stable: floor(stable) }
 }
 
@@ -115,7 +118,7 @@ pub fn with_bounded_surge(spec: &mut Canary) {
 /// The size that a side may have now: what it has, and what the surge leaves room for. Where `maxSurge` is 0 one pod
 /// may surge, or nothing could move.
 fn within_surge(draft: &Draft<'_>, spec: &Canary, index: usize, size: i64) -> i64 {
-    if !is_bounded(draft) {
+    if !is_bounded(draft) || draft.facts.is_sabotaged(Sabotage::SurgeAtWill) {
         return size;
     }
     let wished = draft.sets[index].wished();
@@ -131,6 +134,11 @@ pub fn is_at_desired_counts(draft: &Draft<'_>, spec: &Canary, weights: Option<&T
         || draft
             .stable_set()
             .is_none_or(|stable| stable.wished() == goal.stable && stable.actual() == goal.stable);
+    let is_complete = |stable: &Set| stable.wished() == goal.stable && stable.available() == goal.stable;
+    let stable_fits = match draft.facts.is_sabotaged(Sabotage::WaitForStable) {
+        true => draft.stable_set().is_some_and(is_complete),
+        false => stable_fits,
+    };
     is_enough(spec.threshold, draft.new_set().map(Set::count), goal.canary) && stable_fits
 }
 
@@ -144,7 +152,8 @@ pub fn resize(draft: &mut Draft<'_>, spec: &Canary) {
         canary = 0;
     }
     if let Some(index) = draft.stable.filter(|stable| Some(*stable) != draft.new) {
-        let target = bounded(draft, spec, index, stable);
+        let goes = draft.facts.is_sabotaged(Sabotage::AbortStable) && draft.observed.is_aborted();
+        let target = if goes { 0 } else { bounded(draft, spec, index, stable) };
         let target = within_surge(draft, spec, index, target);
         if draft.scale(index, target, false, "its share of the traffic") {
             return;
@@ -167,7 +176,8 @@ fn resize_new(draft: &mut Draft<'_>, spec: &Canary, index: usize, size: i64, del
     // A bounded surge gives the stable side the places of an aborted version, whose delay is for what is left then.
     let gives_way = is_bounded(draft) && draft.stable_set().is_some_and(|stable| stable.wished() < draft.n());
     if is_aborted_update && !gives_way {
-        let keeps = spec.abort_scale_down_delay_seconds == Some(0);
+        let keeps =
+            spec.abort_scale_down_delay_seconds == Some(0) && !draft.facts.is_sabotaged(Sabotage::ZeroIsNow);
         // INVARIANT: S15, an aborted version never grows; a delay of 0 keeps what there is.
         // ARGO: the reference keeps it only where the first step is a setCanaryScale (Q13).
         if keeps {
@@ -205,14 +215,18 @@ fn resize_aborted(draft: &mut Draft<'_>, spec: &Canary, index: usize, delay: i64
             false
         }
         Deadline::At(_) => {
-            let target = bounded(draft, spec, index, 0);
+            let keeps = draft.facts.is_sabotaged(Sabotage::KeepOwnSize);
+            let own = spec.steps.iter().find_map(scale_of).and_then(|scale| scale.replicas);
+            let target = bounded(draft, spec, index, own.filter(|_| keeps).unwrap_or(0));
             draft.scale(index, target, true, "its update was aborted")
         }
         Deadline::None => {
             replicas::note_desired(draft, index);
             let stable = draft.stable_set().map_or(0, Set::available);
-            if draft.sets[index].wished() > 0 && stable >= draft.n() && is_abandoned(draft) {
-                let delay = delay + until_in_force(draft);
+            let is_hasty = draft.facts.is_sabotaged(Sabotage::CountFromAbort);
+            let is_left = is_hasty || (stable >= draft.n() && is_abandoned(draft));
+            if draft.sets[index].wished() > 0 && is_left {
+                let delay = if is_hasty { delay } else { delay + until_in_force(draft) };
                 replicas::set_deadline(draft, index, delay);
             }
             false
@@ -274,7 +288,7 @@ fn fewest(draft: &Draft<'_>, spec: &Canary, index: usize) -> i64 {
     }
     let primary = routers_of(draft, spec, |router, _| vec![router.needs_a_stable_pod()]).contains(&true);
     // The last pods of a stable side that shrinks for the sake of a bounded surge go when its Service has moved.
-    let primary = primary || is_bounded(draft);
+    let primary = (primary && !draft.facts.is_sabotaged(Sabotage::ShrinkPrimary)) || is_bounded(draft);
     let is_new = draft.new == Some(index);
     let header = is_new && has_routes(draft, spec);
     // The canary Service leaves an aborted version before that goes.

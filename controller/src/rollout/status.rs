@@ -28,7 +28,9 @@ pub fn problems(draft: &Draft<'_>) -> Vec<Problem> {
     {
         problems.extend(validate::template_problems(template, selector));
     }
-    problems.extend(checked.problems.iter().cloned());
+    if !draft.facts.is_sabotaged(Sabotage::TrustTemplates) {
+        problems.extend(checked.problems.iter().cloned());
+    }
     if problems.is_empty() && !draft.facts.is_sabotaged(Sabotage::ShareServices) {
         let labels = draft.spec.template.as_ref().map(|t| t.labels.clone()).unwrap_or_default();
         let service = |name: &str| draft.services.get(name).cloned();
@@ -72,7 +74,9 @@ pub fn refuse_draft(mut draft: Draft<'_>, problem: &str) -> Plan {
 pub fn begin(draft: &mut Draft<'_>) {
     let observed = draft.observed.clone();
     draft.status.conditions = observed.conditions.clone();
-    conditions::remove(&mut draft.status, "InvalidSpec");
+    if !draft.facts.is_sabotaged(Sabotage::InvalidForEver) {
+        conditions::remove(&mut draft.status, "InvalidSpec");
+    }
     draft.status.current_hash = Some(draft.current_hash());
     draft.status.replicas = Some(draft.sum(Set::actual));
     draft.status.updated = Some(draft.new_set().map_or(0, Set::actual));
@@ -113,6 +117,9 @@ pub fn count_for_scaling(draft: &mut Draft<'_>) {
 
 /// Forgets everything that belonged to another template or other steps.
 pub fn reset(draft: &mut Draft<'_>) {
+    if draft.facts.is_sabotaged(Sabotage::CarryOver) {
+        return;
+    }
     draft.course.pauses_cleared = true;
     draft.course.abort_cleared = true;
     draft.course.abort = None;

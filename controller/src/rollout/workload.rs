@@ -89,6 +89,7 @@ pub fn retire_on_success(draft: &mut Draft<'_>) {
     if draft.spec.workload_ref.as_ref().is_some_and(|r| r.scale_down == on_success)
         && draft.revision() == "1"
         && healthy
+        && !draft.facts.is_sabotaged(Sabotage::KeepWorkload)
     {
         scale_workload(draft, 0, IfRefused::Stop);
     }
@@ -105,7 +106,10 @@ pub fn retire_progressively(draft: &mut Draft<'_>, wished: i64, target: i64) {
     }
     // The stored status may be older than the pods' troubles: what it counts must be there still (S25).
     let ready = draft.observed.ready.unwrap_or(0).min(draft.sum(Set::available));
-    if draft.observed.phase.as_deref() == Some("Healthy") {
+    // ARGO: in the reference each later change of the wished number brings pods of the Deployment back (#4321).
+    let is_over =
+        draft.observed.condition("Healthy").is_some() && !draft.facts.is_sabotaged(Sabotage::ReturnWorkload);
+    if is_over || draft.observed.phase.as_deref() == Some("Healthy") {
         scale_workload(draft, 0, IfRefused::GoOn);
     } else if let Some(n) = draft.spec.replicas
         && (ready > 0 || wished > target)

@@ -9,6 +9,7 @@ use super::document::{
     text, trouble, weight,
 };
 use super::{Change, Place, Reads, Router, Trouble, View, Want};
+use crate::sabotage::Sabotage;
 
 /// Ambassador's and Emissary's Mappings.
 pub struct Ambassador;
@@ -165,6 +166,9 @@ fn canary_change(view: &View<'_>, want: &Want<'_>, name: &str) -> Result<Option<
         "" => service.to_owned(),
         stable => service.replacen(stable, &canary.canary_service, 1),
     };
+    if view.is_sabotaged(Sabotage::BareCopies) {
+        document["spec"] = json!({"prefix": document["spec"]["prefix"]});
+    }
     set(&mut document, &["spec"], "service", Some(Value::from(service)));
     set_weight(&mut document["spec"], parts);
     set(&mut document, &[], "status", None);

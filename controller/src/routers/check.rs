@@ -214,7 +214,7 @@ mod tests {
             .map(|stanza| {
                 let settings = &stage.settings;
                 let at = super::super::Place { rollout: &stage.rollout, canary, routing, stanza, settings };
-                View { at, objects: &stage.objects, services: &stage.services, unserved: &[] }
+                View { at, objects: &stage.objects, services: &stage.services, unserved: &[], sabotage: None }
             })
             .collect();
         let shown = |problems: Vec<Problem>| {

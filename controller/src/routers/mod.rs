@@ -30,6 +30,8 @@ mod stage;
 mod testing;
 mod traefik;
 
+use crate::sabotage::Sabotage;
+
 pub use orphans::plan_clean_up;
 pub use settings::Settings;
 
@@ -230,6 +232,8 @@ pub struct View<'a> {
     pub services: &'a BTreeMap<Text, Arc<Object>>,
     /// Kinds among those of [`Router::reads`] that the API server does not serve.
     pub unserved: &'a [Kind],
+    /// A guard that is taken away, in tests.
+    pub sabotage: Option<Sabotage>,
 }
 
 /// The Services of the two sides as a router is to use them.
@@ -242,6 +246,11 @@ pub struct Names {
 }
 
 impl<'a> View<'a> {
+    /// Whether this guard is taken away.
+    pub fn is_sabotaged(&self, how: Sabotage) -> bool {
+        self.sabotage == Some(how)
+    }
+
     /// An object that the router named; trouble that names it when it is missing.
     pub fn get(&self, key: &Key) -> Result<&'a Arc<Object>, Trouble> {
         self.objects.get(key).ok_or_else(|| {

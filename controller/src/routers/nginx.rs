@@ -14,6 +14,7 @@ use super::document::{
     share, text, trouble,
 };
 use super::{Change, Place, Reads, Router, Trouble, View, Want};
+use crate::sabotage::Sabotage;
 
 /// The controller of ingress-nginx.
 pub struct Nginx;
@@ -171,6 +172,9 @@ fn canary_change(
     let own = own_annotations(view, want, config, &stable);
     put_annotations(&mut document, &own);
     put_spec(&mut document, &stable, rules);
+    if view.is_sabotaged(Sabotage::BareCopies) {
+        set(&mut document, &["spec"], "ingressClassName", None);
+    }
     adopt(&mut document, view);
     Ok(match found {
         None => {

@@ -59,7 +59,8 @@ impl Stage {
         let routing = canary.traffic_routing.as_ref().unwrap();
         let stanza = &routing.routers[0];
         let at = Place { rollout: &self.rollout, canary, routing, stanza, settings: &self.settings };
-        let view = View { at, objects: &self.objects, services: &self.services, unserved: &[] };
+        let view =
+            View { at, objects: &self.objects, services: &self.services, unserved: &[], sabotage: None };
         look(find(stanza).unwrap(), &view)
     }
 

@@ -1,10 +1,12 @@
 //! What a set of pods can carry. One predicate for steps, weights, selectors and sizes, with one rounding rule.
 
 use tidegate_api::spec::Canary;
+use tidegate_api::traffic::WHOLE;
 
 use super::super::draft::Draft;
 use super::super::scale::{Count, is_enough};
 use super::decide::{pods, whole};
+use crate::sabotage::Sabotage;
 
 /// Pods that a ReplicaSet had available all through the propagation time: load balancers know them.
 pub fn steadily_available(draft: &Draft<'_>, index: usize) -> i64 {
@@ -25,7 +27,11 @@ pub fn will_carry(draft: &Draft<'_>, spec: &Canary, index: usize, weight: i64) -
 }
 
 fn carries(draft: &Draft<'_>, spec: &Canary, index: usize, weight: i64, available: i64) -> bool {
-    let need = pods(weight, draft.n(), whole(spec));
+    let whole = match draft.facts.is_sabotaged(Sabotage::HundredIsWhole) {
+        true => WHOLE,
+        false => whole(spec),
+    };
+    let need = pods(weight, draft.n(), whole);
     if need == 0 || available >= need {
         return true;
     }

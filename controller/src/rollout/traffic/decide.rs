@@ -24,6 +24,15 @@ pub struct Decision {
     pub because: &'static str,
 }
 
+/// Whether routers are left alone where they should not be.
+pub fn is_blind(draft: &Draft<'_>, spec: &Canary) -> bool {
+    let has_lived = draft.observed.condition("Healthy").is_some();
+    let is_late = has_lived && recorded_weight(draft).is_none();
+    let is_by_subset = draft.is_aborted() && spec.canary_service.is_empty();
+    (is_by_subset && draft.facts.is_sabotaged(Sabotage::AbortByServices))
+        || (is_late && draft.facts.is_sabotaged(Sabotage::RouterAtBirth))
+}
+
 /// The parts that make all of the traffic.
 pub fn whole(spec: &Canary) -> i64 {
     spec.traffic_routing.as_ref().map_or(WHOLE, |routing| routing.whole())

@@ -26,7 +26,9 @@ pub fn services_of(draft: &Draft<'_>, spec: &Canary, side: Side) -> Vec<Text> {
     let is_stable = side == Side::Stable;
     let plain = if is_stable { &spec.stable_service } else { &spec.canary_service };
     let pair = paired(draft, spec, side);
-    std::iter::once(plain.clone()).chain(pair).filter(|name| !name.is_empty()).collect()
+    let leaves_plain = pair.is_some() && draft.facts.is_sabotaged(Sabotage::FollowThePair);
+    let plain = Some(plain.clone()).filter(|_| !leaves_plain);
+    plain.into_iter().chain(pair).filter(|name| !name.is_empty()).collect()
 }
 
 /// The Service of the pair that plays this role.
@@ -65,6 +67,7 @@ pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
     // ARGO: the reference points it at the canary and back at the stable pods in every pass of an abort (Q4, Q14).
     let target = match draft.is_aborted() {
         true if draft.facts.is_sabotaged(Sabotage::FlapAfterAbort) => flapped(draft, &spec.canary_service),
+        true if draft.facts.is_sabotaged(Sabotage::LeaveOnAborted) => None,
         true if most == 0 && draft.traffic.is_in_force => draft.stable,
         true => None,
         false if is_returning_to_stable(draft, spec) => None,
@@ -98,8 +101,8 @@ fn point(
     }
     let set = &draft.sets[index];
     let is_adopted = service.meta.annotations.get(MANAGED_BY).is_some();
-    let lacks_pods = needs_pods
-        && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !set.is_fully_available()));
+    let is_whole = set.is_fully_available() || draft.facts.is_sabotaged(Sabotage::SwitchAtFirstPod);
+    let lacks_pods = needs_pods && (set.available() == 0 || set.wished() == 0 || (!is_adopted && !is_whole));
     let share = if draft.traffic.is_known { share } else { whole(spec) };
     let is_first = !is_adopted && old.is_empty();
     let is_hasty = *name == spec.canary_service && draft.facts.is_sabotaged(Sabotage::RelabelBeforeWeight);
@@ -144,12 +147,19 @@ pub fn hashes(
         is_hasty || share == 0 || target.is_some_and(|index| can_carry(draft, spec, index, share))
     };
     let is_first = recorded.is_empty();
+    let goes_back = draft.is_aborted() && !draft.facts.is_sabotaged(Sabotage::LeaveOnAborted);
+    let has_left = most == 0 && draft.traffic.is_in_force;
     let canary = match decision.stays_with_recorded {
         true => recorded,
+        // ARGO: the reference leaves the subset on an aborted version when its pods go (S8, #2576).
+        false if goes_back && has_left && draft.stable.is_some() => stable.clone(),
+        false if goes_back => shown,
         false if new == shown || is_first || may(draft.new, most) => new,
         false => shown,
     };
     let may_move = stable == shown_stable || is_first || may(draft.stable, parts - least);
+    // What leads to pods that somebody deleted has nowhere else to lead.
+    let may_move = may_move && draft.stable.is_some();
     (canary, if may_move { stable } else { shown_stable })
 }
 
@@ -175,4 +185,35 @@ pub fn is_ready(
             .is_some_and(|service| selected_hash(service) == hash && rests(&service.key()))
     });
     services_rest && routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key))
+}
+
+/// The ReplicaSet to which everything that leads to the stable side still leads, where all pods of the version that was
+/// promoted have failed: whoever is on those has nobody else (S1).
+pub fn still_led_to(
+    draft: &Draft<'_>,
+    spec: &Canary,
+    routers: &[(&'static dyn Router, Place<'_>)],
+) -> Option<usize> {
+    let is_deserted = draft.stable_set().is_some_and(|stable| stable.available() == 0);
+    if !is_deserted || !draft.is_fully_promoted() {
+        return None;
+    }
+    let world = draft.world;
+    let rests = |key: &Key| world.rests_at(key, world.settings.propagation, draft.now).is_none();
+    let mut hashes = Vec::new();
+    for name in services_of(draft, spec, Side::Stable) {
+        let service = world.services.get(&name).filter(|service| rests(&service.key()))?;
+        hashes.push(Text::from(selected_hash(service)));
+    }
+    if !routers.iter().flat_map(|(router, at)| router.subsets(at)).all(|key| rests(&key)) {
+        return None;
+    }
+    let views = super::views(draft, spec);
+    let labelled = routers.iter().zip(&views).filter_map(|((router, _), view)| router.labelled(view));
+    hashes.extend(labelled.map(|(_, stable)| stable));
+    let (first, others) = hashes.split_first()?;
+    if first.is_empty() || others.iter().any(|hash| hash != first) {
+        return None;
+    }
+    draft.sets.iter().position(|set| set.hash() == &**first)
 }

@@ -5,6 +5,7 @@ use tidegate_api::object::{Body, Object};
 
 use super::super::document::{list, set_weight, share, text, weight};
 use super::super::{Arm, Names, View, Want};
+use crate::sabotage::Sabotage;
 
 /// How backends are to be weighted.
 pub(super) struct Split<'a> {
@@ -32,7 +33,10 @@ impl Split<'_> {
             let was_arm = want.former_arms.iter().any(|former| &**former == name);
             is_side(name) || !was_arm || arm(name).is_some()
         });
-        let arms = want.arms.iter().map(|arm| arm.weight).fold(0, i64::saturating_add);
+        let arms = match self.view.is_sabotaged(Sabotage::ForgetArms) {
+            true => 0,
+            false => want.arms.iter().map(|arm| arm.weight).fold(0, i64::saturating_add),
+        };
         // ARGO: the reference forgets the canary's weight while an experiment runs, and never changes the weight of
         // an arm (Q17).
         let stable = want.whole.saturating_sub(want.weight).saturating_sub(arms).max(0);

@@ -21,6 +21,7 @@ use self::config::{Config, Route};
 use self::header_rules::Managed;
 use super::document::{at, become_if_new, list, list_mut, set, trouble};
 use super::{Change, Evidence, Place, Reads, Router, Trouble, View, Want};
+use crate::sabotage::Sabotage;
 
 /// Routes of Gateway API.
 pub struct GatewayApi;
@@ -103,6 +104,10 @@ impl Edited<'_> {
         if self.route.uses_headers && protocol.has_headers() {
             let rules = list_mut(&mut after, &["spec", "rules"]).ok_or_else(not_found)?;
             managed.apply(protocol, rules, &names, &mut notices)?;
+            let weighted = rules.iter().find(|rule| backends::has_both(rule, &names)).cloned();
+            if let Some(weighted) = weighted.filter(|_| self.view.is_sabotaged(Sabotage::WeighHeaderRoutes)) {
+                rules.iter_mut().for_each(|rule| rule["backendRefs"] = weighted["backendRefs"].clone());
+            }
         }
         if let Some((key, value)) = &self.config.label {
             set_label(&mut after, key, (self.want.weight != 0).then_some(&**value));

@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use super::super::document::{list, share, text, weight};
 use super::super::{Arm, View, Want, percent};
 use super::config::Config;
+use crate::sabotage::Sabotage;
 
 /// How destinations are told apart.
 pub(super) struct Sides {
     canary: Names,
     stable: Names,
     is_by_subset: bool,
+    drops_foreign: bool,
 }
 
 /// Service and subset of one side; empty where it has none.
@@ -40,6 +42,7 @@ impl Sides {
             canary: names(&services.canary, rule.map(|rule| rule.canary)),
             stable: names(&services.stable, rule.map(|rule| rule.stable)),
             is_by_subset: rule.is_some(),
+            drops_foreign: view.is_sabotaged(Sabotage::DropForeign),
         }
     }
 
@@ -122,7 +125,8 @@ impl Sides {
         let is_former = |host: &str| want.former_arms.iter().any(|former| &**former == host);
         entries.retain(|entry| {
             let host = host(entry);
-            self.side(entry) != Side::Other || !is_former(host) || arm(host).is_some()
+            let is_kept = !is_former(host) && !self.drops_foreign;
+            self.side(entry) != Side::Other || is_kept || arm(host).is_some()
         });
         let is_foreign = |entry: &&Value| self.side(entry) == Side::Other && arm(host(entry)).is_none();
         let foreign = entries.iter().filter(is_foreign).map(weight_of).fold(0, i64::saturating_add);

@@ -19,6 +19,7 @@ use self::destinations::Sides;
 use self::resolve::{Protocol, all_problems, weighted};
 use super::document::{become_if_new, trouble};
 use super::{Change, ManagedRoute, Place, Reads, Router, Trouble, View, Want};
+use crate::sabotage::Sabotage;
 
 /// Istio's VirtualServices and DestinationRule.
 pub struct Istio;
@@ -144,8 +145,9 @@ impl Edited<'_> {
         let mut after = before.clone();
         let mut notices = Vec::new();
         let mut is_split = false;
+        let overlooks = self.view.is_sabotaged(Sabotage::OverlookNamed);
         for protocol in Protocol::ALL {
-            let Some(routes) = protocol.routes_mut(&mut after) else { continue };
+            let Some(routes) = protocol.routes_mut(&mut after).filter(|_| !overlooks) else { continue };
             let chosen = weighted(protocol, routes, self.wanted, &is_managed);
             for index in chosen.map_err(|message| (protocol.place(), message))? {
                 is_split |= self.sides.split(&mut routes[index], self.want);
@@ -192,6 +194,9 @@ impl Edited<'_> {
             0 => {}
             _ if made.is_empty() => notices.push("removed all managed routes.".to_owned()),
             n => notices.push(format!("removed {n} managed routes.")),
+        }
+        if self.view.is_sabotaged(Sabotage::AddRoutesAgain) {
+            made.extend(made.clone());
         }
         let users = std::mem::take(routes).into_iter().filter(|route| !is_managed(name(route)));
         made.extend(users);
