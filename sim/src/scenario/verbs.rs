@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_api::object::{Key, Kind, Object};
+use tidegate_api::object::{Key, Kind, Object, PodBody};
 use tidegate_controller::commands;
 
 use super::{Evidence, Patch, Side, Simple, Target, Verb};
@@ -152,7 +152,7 @@ impl Verb {
         let sets = store.owned_by(&object.meta.uid, &Kind::ReplicaSet).filter(|set| is_meant(set));
         let mut pods: Vec<Key> = sets
             .flat_map(|set| store.owned_by(&set.meta.uid, &Kind::Pod))
-            .filter(|pod| pod.pod().is_some_and(|body| body.ready != *ready))
+            .filter(|pod| pod.pod().is_some_and(|body| body.ready != *ready && (!ready || has_begun(body))))
             .map(|pod| pod.key())
             .collect();
         pods.sort();
@@ -310,4 +310,9 @@ fn applied(world: &World, object: &Object) -> Action {
 fn names(objects: &[Object]) -> String {
     let names: Vec<String> = objects.iter().map(|o| format!("{} {}", o.kind.name(), o.meta.name)).collect();
     names.join(", ")
+}
+
+/// Whether a pod can be made ready: one that still starts becomes ready in its own time.
+fn has_begun(pod: &PodBody) -> bool {
+    pod.phase.as_deref() == Some("Running")
 }
