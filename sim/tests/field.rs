@@ -177,7 +177,7 @@ const ROWS: &[(&str, Sabotage, Speaks)] = &[
     ("field/experiment_failed_because_its_run_was_there_already", Sabotage::TrustTheCache, Story),
     ("field/experiment_without_weights_stopped_the_controller", Sabotage::GiveUpOnGaps, Story),
     ("field/null_value_stopped_the_controller", Sabotage::GiveUpOnGaps, Story),
-    ("field/promote_did_not_leave_an_inconclusive_step", Sabotage::ListenToThePast, Invariant("S17")),
+    ("field/promote_did_not_leave_an_inconclusive_step", Sabotage::ListenToThePast, Story),
     ("field/scale_event_forgot_the_analysis_of_a_preview", Sabotage::ScaleForgets, Story),
     ("field/stable_share_was_wrong_beside_an_experiment", Sabotage::ForgetArms, Story),
     ("field/update_hung_on_a_job_that_could_not_be_scheduled", Sabotage::IgnoreFailedJobs, Story),
