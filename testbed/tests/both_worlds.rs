@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 12;
 const PLAYS: usize = 2;
 
 /// Of a router's scenarios these are played each time, for each router; the others by command. All other scenarios are
-/// played each time.
+/// played each time, where they need no haste.
 const OF_EACH_ROUTER: [&str; 3] =
     ["release_moves_the_weight_step_by_step", "abort_takes_the_traffic_back", "third_version_midway"];
 
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
             equal(cluster, Which::EachTime)
         })
         .test("a_killed_controller_comes_to_the_same_end", |cluster| killed(cluster, Which::EachTime))
-        .rare("all_other_scenarios_of_routers_show_what_they_show_in_the_simulator", |cluster| {
+        .rare("all_other_scenarios_show_what_they_show_in_the_simulator", |cluster| {
             equal(cluster, Which::ByCommand)
         })
-        .rare("a_controller_killed_in_all_other_scenarios_of_routers_comes_to_the_same_end", |cluster| {
+        .rare("a_controller_killed_in_all_other_scenarios_comes_to_the_same_end", |cluster| {
             killed(cluster, Which::ByCommand)
         });
     run_tests(suite)
@@ -66,15 +66,33 @@ enum Which {
 }
 
 impl Which {
+    /// Whether a scenario of this name may be among them.
     fn is(self, name: &str) -> bool {
         if let Some(part) = wanted() {
             return name.contains(&part) && self == Which::EachTime;
         }
-        let mut path = name.rsplit('/');
-        let story = path.next().unwrap_or("");
-        let is_rare = name.starts_with("routers/") && !OF_EACH_ROUTER.contains(&story);
-        is_rare == (self == Which::ByCommand)
+        match (self, of_routers(name)) {
+            (Which::EachTime, Some(each_time)) => each_time,
+            (Which::ByCommand, Some(each_time)) => !each_time,
+            (_, None) => true,
+        }
     }
+
+    /// Whether one of this name may be played in haste.
+    fn may_hasten(self, name: &str) -> bool {
+        self == Which::ByCommand || wanted().is_some() || of_routers(name).is_some()
+    }
+
+    /// Whether one that a real server can show is played.
+    fn plays(self, case: &Case) -> bool {
+        self == Which::EachTime || case.is_hasty() || of_routers(&case.name).is_some()
+    }
+}
+
+/// Of a scenario of routers, whether it is one of those for each time.
+fn of_routers(name: &str) -> Option<bool> {
+    let story = name.rsplit('/').next().unwrap_or("");
+    name.starts_with("routers/").then(|| OF_EACH_ROUTER.contains(&story))
 }
 
 /// While one works on something: only scenarios whose path contains this.
@@ -110,8 +128,11 @@ impl Both {
             let parts: Vec<_> = (0..threads)
                 .map(|part| {
                     let found = found.iter().skip(part).step_by(threads);
-                    let read =
-                        || found.map(|(name, file)| (name, Case::read(name, file))).collect::<Vec<_>>();
+                    let read = || {
+                        found
+                            .map(|(name, file)| (name, Case::read(name, file, which.may_hasten(name))))
+                            .collect::<Vec<_>>()
+                    };
                     scope.spawn(read)
                 })
                 .collect();
@@ -120,7 +141,8 @@ impl Both {
         let mut both = Both { which, cases: Vec::new(), sim_only: BTreeMap::new() };
         for (name, fit) in read {
             match fit? {
-                Fit::Both(case) => both.cases.push(*case),
+                Fit::Both(case) if which.plays(&case) => both.cases.push(*case),
+                Fit::Both(_) => {}
                 Fit::SimOnly(why) => both.sim_only.entry(why).or_default().push(name.clone()),
             }
         }
@@ -132,7 +154,7 @@ impl Both {
         let hasty = self.cases.iter().filter(|case| case.is_hasty()).count();
         let whose = match self.which {
             Which::EachTime => "scenarios, of each router's the three that are played each time,",
-            Which::ByCommand => "further scenarios of routers",
+            Which::ByCommand => "further scenarios",
         };
         let mut text = format!(
             "{} {whose} in both worlds (each within {} s; {hasty} of them in haste), {only} in the simulator only:",
