@@ -9,7 +9,7 @@ mod fleet;
 mod shrink;
 mod tally;
 
-pub use draw::draw;
+pub use draw::{draw, draw_judged};
 pub use shrink::shrink;
 pub use tally::{Cell, Tally};
 

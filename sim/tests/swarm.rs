@@ -3,7 +3,7 @@
 use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::play::{Setup, play_with};
 use tidegate_sim::scenario::{Files, Script};
-use tidegate_sim::swarm::{Tally, draw, failure_of, live, shrink};
+use tidegate_sim::swarm::{Tally, draw, draw_judged, failure_of, live, shrink};
 
 /// A story of the swarm holds everything in itself.
 struct Nowhere;
@@ -25,7 +25,7 @@ const LIVES: u64 = 500;
 fn every_drawn_world_comes_to_rest_with_all_invariants_standing() {
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     for seed in 0..LIVES {
-        let case = draw(seed);
+        let case = draw_judged(seed);
         let lived = live(&case, Setup::default());
         tally.add(&case, &lived);
         failures.extend(lived.failure.map(|(failure, _)| format!("seed {seed}: {failure}")));
@@ -62,7 +62,7 @@ fn a_failure_is_a_small_scenario_that_fails_again_from_its_text() {
 #[test]
 fn what_is_written_reads_as_the_same_life() {
     for seed in 0..100 {
-        let script = draw(seed).script;
+        let script = draw_judged(seed).script;
         let mut again = Script::read(&script.name, &script.to_yaml(), &Nowhere).expect("a scenario");
         again.promote_after = script.promote_after;
         let setup = Setup { silent: true, ..Setup::default() };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tidegate_sim::play::Setup;
 use tidegate_sim::scenario::Script;
-use tidegate_sim::swarm::{Failure, Tally, draw, live, shrink};
+use tidegate_sim::swarm::{Failure, Tally, draw, draw_judged, live, shrink};
 
 /// Lives from which on every cell of the tables must be full.
 const FULL: u64 = 20_000;
@@ -26,6 +26,9 @@ pub struct Swarm {
     /// How many at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
+    /// Judge some of the updates by analyses and experiments.
+    #[arg(long)]
+    judged: bool,
     /// Where failures are written as scenarios, beside being printed.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -82,7 +85,7 @@ fn part(task: &Swarm, thread: u64) -> Part {
     let began = std::time::Instant::now();
     let mut part = Part::default();
     for seed in (task.seed..task.seed + task.lives).filter(|seed| seed % task.threads == thread) {
-        let case = draw(seed);
+        let case = if task.judged { draw_judged(seed) } else { draw(seed) };
         let lived = live(&case, Setup::default());
         part.tally.add(&case, &lived);
         part.failures.extend(lived.failure.map(|(failure, script)| (seed, failure, script)));

@@ -23,8 +23,30 @@ const LONGEST: Span = Span::seconds(1800);
 /// Endless pauses are promoted after so long, at the end: no gate stays closed.
 const PATIENCE: Span = Span::seconds(10);
 
-/// Draws a case.
+/// Draws a case in which nobody asks an analysis.
 pub fn draw(seed: u64) -> Case {
+    named(drawn(seed).0)
+}
+
+/// The same cases, of which three in ten are judged by an analysis or an experiment.
+pub fn draw_judged(seed: u64) -> Case {
+    let (mut case, is_found) = drawn(seed);
+    // From dice of its own, so that whatever else is drawn stays what it was.
+    if !is_found {
+        case.traits.extend(evidence(&mut Dice::new(seed, "evidence"), &mut case.script));
+    }
+    named(case)
+}
+
+fn named(mut case: Case) -> Case {
+    if case.traits.is_empty() {
+        case.traits.push("plain");
+    }
+    case
+}
+
+/// A case, and whether its objects were found as another controller left them.
+fn drawn(seed: u64) -> (Case, bool) {
     let mut dice = Dice::new(seed, "case");
     let strategy = one(&mut dice, &["canary", "canary", "rolling", "blue-green", "blue-green"]);
     let manifest = match strategy {
@@ -83,14 +105,7 @@ pub fn draw(seed: u64) -> Case {
         found = Some(midway);
     }
     story(&mut dice, &mut script, scaled, found == Some(true));
-    // From dice of its own, so that whatever else is drawn stays what it was.
-    if found.is_none() {
-        traits.extend(evidence(&mut Dice::new(seed, "evidence"), &mut script));
-    }
-    if traits.is_empty() {
-        traits.push("plain");
-    }
-    Case { script, strategy, traits, pods }
+    (Case { script, strategy, traits, pods }, found.is_some())
 }
 
 fn one<T: Copy>(dice: &mut Dice, from: &[T]) -> T {
