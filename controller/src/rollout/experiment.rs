@@ -306,7 +306,7 @@ pub fn record(draft: &mut Draft<'_>) {
     // and again. scenarios/experiments/paused_by_hand_until_it_has_succeeded.yaml
     let same_step = draft.status.index().unwrap_or(0) == draft.observed.index().unwrap_or(0);
     let forgets = draft.facts.is_sabotaged(Sabotage::ForgetInconclusive);
-    let is_past = |one: &Object| forgets && phase(one) == "Inconclusive";
+    let is_past = |one: &Object| forgets && matches!(phase(one), "Inconclusive" | "Successful");
     let name = current.filter(|one| same_step && !is_past(one)).map(|one| one.meta.name.clone());
     if draft.spec.canary().is_some() {
         draft.status.canary.get_or_insert_default().experiment = name;
