@@ -89,6 +89,11 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     if active.is_none() || ((is_new || serves || draft.is_promoting_fully()) && !is_small) {
         return n;
     }
+    // ARGO: what is gone back to is no preview: nobody looks at it, and with seconds until promotion no pause would ever let it
+    // grow, so that users stayed where they were (L1). scenarios/analysis/blue_green_undone_while_it_is_asked_after.yaml
+    if promotion::is_fast_rollback(draft) {
+        return n;
+    }
     if &*draft.current_hash() != observed.current() {
         return preview;
     }
