@@ -85,13 +85,11 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
-    let is_small = draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
-    if active.is_none() || ((is_new || serves || draft.is_promoting_fully()) && !is_small) {
-        return n;
-    }
     // ARGO: what is gone back to is no preview: nobody looks at it, and with seconds until promotion no pause would ever let it
     // grow, so that users stayed where they were (L1). scenarios/analysis/blue_green_undone_while_it_is_asked_after.yaml
-    if promotion::is_fast_rollback(draft) {
+    let is_back = promotion::is_fast_rollback(draft);
+    let is_small = draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
+    if active.is_none() || ((is_new || serves || is_back || draft.is_promoting_fully()) && !is_small) {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
