@@ -101,7 +101,7 @@ pub enum Sabotage {
     CountOn,
     /// An arm gets its share though the status names no Service of it, or nobody knows that Service yet.
     BlankArms,
-    /// An Experiment that decided nothing is forgotten, and the next one begins.
+    /// An Experiment that is over is forgotten before its step is, and the next one begins.
     ForgetInconclusive,
     /// Jobs have names of the attempt, not of the measurement.
     GeneratedNames,

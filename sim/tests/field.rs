@@ -169,6 +169,7 @@ const ROWS: &[(&str, Sabotage, Speaks)] = &[
     ("field/missing_argument_held_the_update_without_a_word", Sabotage::TrustTemplates, Story),
     ("field/missing_template_in_the_background_was_not_noticed", Sabotage::TrustTemplates, Story),
     ("field/experiments_piled_up", Sabotage::ForgetInconclusive, Invariant("S21")),
+    ("experiments/paused_by_hand_until_it_has_succeeded", Sabotage::ForgetInconclusive, Invariant("S21")),
     ("field/nobody_was_told_why_no_analysis_ran", Sabotage::SilentTrouble, Story),
     ("field/failed_analysis_left_the_update_progressing", Sabotage::IgnoreVerdict, Story),
     ("field/check_point_of_the_last_update_opened_the_gate", Sabotage::CarryOver, Story),

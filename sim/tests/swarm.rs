@@ -1,4 +1,5 @@
-//! The swarm: what it found stays repaired, and what it finds it makes small. `cargo xtask swarm` plays twenty thousand.
+//! The swarm: what it found stays repaired, and what it finds it makes small. `cargo xtask swarm` plays twenty thousand, with
+//! `--judged` too.
 
 use tidegate_controller::sabotage::Sabotage;
 use tidegate_sim::play::{Setup, play_with};
@@ -18,7 +19,7 @@ impl Files for Nowhere {
     }
 }
 
-/// Lives of an ordinary test run.
+/// Lives of an ordinary test run: ten seconds of them without optimisation.
 const LIVES: u64 = 500;
 
 #[test]

@@ -17,6 +17,7 @@ pub fn run() -> Result<(), String> {
     )?;
     let swarm = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "swarm", "--lives", "20000"];
     cargo("twenty thousand drawn worlds with faults", &swarm)?;
+    cargo("as many in which updates are judged", &[&swarm[..], &["--judged"]].concat())?;
     let sweep = ["run", "--quiet", "--release", "--locked", "-p", "xtask", "--", "sweep", "--lost", "5"];
     cargo("every scenario with a crash after every write", &sweep)?;
     // A process of its own: the one that runs this may have been built anew meanwhile, and then cannot be started again.

@@ -85,8 +85,11 @@ fn preview_size(draft: &Draft<'_>, spec: &BlueGreen) -> i64 {
     // ARGO: the Service itself is asked too. Between its switch and the status that tells of it, a pause would shrink
     // the version that users are on to the size of a preview.
     let serves = active_hash(draft, spec) == *draft.current_hash();
+    // ARGO: what is gone back to is no preview: nobody looks at it, and with seconds until promotion no pause would ever let it
+    // grow, so that users stayed where they were (L1). scenarios/analysis/blue_green_undone_while_it_is_asked_after.yaml
+    let is_back = promotion::is_fast_rollback(draft);
     let is_small = draft.facts.is_sabotaged(Sabotage::SmallPreviewForUsers);
-    if active.is_none() || ((is_new || serves || draft.is_promoting_fully()) && !is_small) {
+    if active.is_none() || ((is_new || serves || is_back || draft.is_promoting_fully()) && !is_small) {
         return n;
     }
     if &*draft.current_hash() != observed.current() {
@@ -149,19 +152,28 @@ fn resize(draft: &mut Draft<'_>, spec: &BlueGreen) {
 fn resize_aborted(draft: &mut Draft<'_>, spec: &BlueGreen, index: usize, delay: i64, size: i64) {
     // ARGO: pods that the active Service still selects are never taken away (Q1).
     let serving = draft.sets[index].hash() == active_hash(draft, spec);
+    // A clock that was ahead when it was aborted costs a second delay, not one after the other.
+    let since = draft.observed.aborted_at.unwrap_or(draft.stamp()).min(draft.stamp());
     match draft.sets[index].deadline() {
         Deadline::Unreadable => {
             draft.scale(index, size, true, "the new version stands beside the old one");
         }
-        Deadline::At(at) if at.time() > draft.now => {
+        // INVARIANT: S7, its time begins when users have left it, however it has served before.
+        // scenarios/races/aborted_again_right_after_the_switch.yaml
+        Deadline::At(_) if serving => {
             replicas::note_desired(draft, index);
-            replicas::wait_for_deadline(draft, index, at);
+            replicas::clear_deadline(draft, index);
         }
-        Deadline::At(_) if !serving => {
-            draft.scale(index, 0, true, "its update was aborted");
+        // One of before this abort says nothing: each gives the whole time. scenarios/blue_green/aborted_twice.yaml
+        Deadline::At(at) if at >= since.plus_seconds(delay) => {
+            if at.time() > draft.now {
+                replicas::note_desired(draft, index);
+                replicas::wait_for_deadline(draft, index, at);
+            } else {
+                draft.scale(index, 0, true, "its update was aborted");
+            }
         }
-        Deadline::At(_) => replicas::note_desired(draft, index),
-        Deadline::None => {
+        Deadline::At(_) | Deadline::None => {
             replicas::note_desired(draft, index);
             let n = draft.n();
             let carried = draft.stable_set().is_some_and(|stable| stable.available() >= n);

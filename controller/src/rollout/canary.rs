@@ -85,9 +85,12 @@ pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
     if has_changed(&draft, spec) {
         return sync(draft, spec);
     }
-    let is_counting = restart::is_counting(&draft);
+    // A full promotion ends that pause, in a pass that comes only when sizes are as wished (L12).
+    // scenarios/analysis/inconclusive_then_scaled_and_promoted_fully.yaml
+    let waits = draft.observed.is_paused_for(analysis::INCONCLUSIVE) && !draft.is_promoting_fully();
+    let is_held = waits || restart::is_counting(&draft);
     if spec.traffic_routing.is_some() {
-        if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !is_counting {
+        if !is_held {
             traffic::look_only(&mut draft, spec);
             routed::resize(&mut draft, spec);
         }
@@ -99,7 +102,7 @@ pub fn rescale(mut draft: Draft<'_>, spec: &Canary) -> Plan {
         // may be more than the step allows, which is rounding and no share that more pods are to have (S10).
         weight = weight.min(share_reached(&draft));
     }
-    if !draft.observed.is_paused_for("InconclusiveAnalysisRun") && !is_counting {
+    if !is_held {
         resize(&mut draft, spec, weight);
     }
     keep_status(draft)

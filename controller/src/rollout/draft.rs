@@ -167,6 +167,12 @@ impl<'a> Draft<'a> {
         !self.course.abort_cleared && (self.course.abort.is_some() || self.observed.is_aborted())
     }
 
+    /// Whether a person tries an aborted update again, and no pass has acted on that yet: the time of the abort is there once
+    /// more.
+    pub fn is_retried(&self) -> bool {
+        self.observed.aborted_at.is_some() && !self.is_aborted()
+    }
+
     /// Whether a full promotion is under way. One that was asked for after an abort was noted overrules it; an abort
     /// that comes in the middle of a full promotion ends it.
     // ARGO: the reference lets a full promotion win over every abort, so that nobody can stop it (S15).

@@ -51,7 +51,8 @@ fn named(draft: &Draft<'_>) -> Option<Arc<Object>> {
 
 /// One pass: begins the Experiment of the step, does what its outcome demands, ends what is no longer asked.
 pub fn follow(draft: &mut Draft<'_>, spec: &Canary) {
-    let before = named(draft);
+    // INVARIANT: S21, one of before an abort is no answer.
+    let before = named(draft).filter(|_| !draft.is_retried());
     let is_off = draft.is_aborted()
         || draft.is_promoting_fully()
         || draft.is_fully_promoted()
@@ -291,11 +292,21 @@ fn carries_users(draft: &Draft<'_>, experiment: &Object) -> bool {
 
 /// Names the current Experiment in the status of this pass, if the pass looked for it.
 pub fn record(draft: &mut Draft<'_>) {
-    let Some(Current(current)) = draft.experiment.clone() else { return };
+    let Some(Current(current)) = draft.experiment.clone() else {
+        // A pass that looked for none hands none of before an abort on.
+        if draft.is_retried()
+            && let Some(canary) = &mut draft.status.canary
+        {
+            canary.experiment = None;
+        }
+        return;
+    };
     // One whose step is done belongs to the past.
+    // INVARIANT: S21, one that has succeeded stays named while its step cannot end, or a pause by hand has it made again
+    // and again. scenarios/experiments/paused_by_hand_until_it_has_succeeded.yaml
     let same_step = draft.status.index().unwrap_or(0) == draft.observed.index().unwrap_or(0);
     let forgets = draft.facts.is_sabotaged(Sabotage::ForgetInconclusive);
-    let is_past = |one: &Object| phase(one) == "Successful" || (forgets && phase(one) == "Inconclusive");
+    let is_past = |one: &Object| forgets && matches!(phase(one), "Inconclusive" | "Successful");
     let name = current.filter(|one| same_step && !is_past(one)).map(|one| one.meta.name.clone());
     if draft.spec.canary().is_some() {
         draft.status.canary.get_or_insert_default().experiment = name;

@@ -36,7 +36,8 @@ pub fn clear_deadlines(draft: &mut Draft<'_>, keep_on_new: bool) {
     }
 }
 
-fn clear_deadline(draft: &mut Draft<'_>, index: usize) {
+/// Takes the scale-down deadline off a ReplicaSet.
+pub fn clear_deadline(draft: &mut Draft<'_>, index: usize) {
     if draft.sets[index].annotation(SCALE_DOWN_DEADLINE).is_some() {
         draft.edit_set(index, vec![Edit::Annotation(SCALE_DOWN_DEADLINE.into(), None)], Vec::new());
     }

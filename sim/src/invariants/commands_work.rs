@@ -15,7 +15,7 @@ pub struct CommandsWork(BTreeMap<Key, Asked>);
 
 #[derive(Default)]
 struct Asked {
-    /// Past this step of this version, out of its pause.
+    /// Past this step of this version, out of its planned pause.
     resume: Option<(String, Option<i64>)>,
     promote_full: bool,
     retry: bool,
@@ -97,7 +97,9 @@ fn note(asked: &mut Asked, old: &RolloutBody, new: &RolloutBody) {
     if before.is_aborted() {
         *asked = Asked { retry: true, ..Asked::default() };
     }
-    if !before.pause_conditions().is_empty() && after.pause_conditions().is_empty() {
+    // A promotion out of a pause for want of evidence has its effect when the question is asked again. A planned pause
+    // that comes then is the first of its kind (S13).
+    if has_planned_pause(before) && after.pause_conditions().is_empty() {
         asked.resume = Some((after.current().to_owned(), after.index()));
     }
     asked.promote_full |= after.promote_full == Some(true) && before.promote_full != Some(true);

@@ -8,7 +8,7 @@ use super::view::Views;
 use super::{Invariant, Violation, has_planned_pause, is_another_epoch, rewritten};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant. Remembers at which step of which version a person ended a pause. That an abort stands is S15.
+/// The invariant. Remembers at which step of which version a person ended a planned pause. That an abort stands is S15.
 #[derive(Default)]
 pub struct IntentIsKept(BTreeMap<Key, (String, Option<i64>)>);
 
@@ -21,8 +21,9 @@ impl Invariant for IntentIsKept {
         if let Happened::Stored { by: Writer::User, before: Some(before), after: Some(after), .. } = what
             && let (Some(old), Some(new)) = (before.rollout(), after.rollout())
         {
-            let resumed =
-                !old.status.pause_conditions().is_empty() && new.status.pause_conditions().is_empty();
+            // Who ends a pause for want of evidence asks again, and has said nothing about the pauses that are planned:
+            // those begin when their turn comes, and are kept (S13).
+            let resumed = has_planned_pause(&old.status) && new.status.pause_conditions().is_empty();
             let point = (new.status.current().to_owned(), new.status.index());
             if resumed && !new.status.is_aborted() {
                 self.0.insert(after.key(), point);

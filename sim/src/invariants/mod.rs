@@ -112,7 +112,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(step_discipline::StepDiscipline),
         Box::new(pauses_are_kept::PausesAreKept),
         Box::new(verdicts_need_evidence::VerdictsNeedEvidence),
-        Box::new(one_run_a_question::OneRunAQuestion),
+        Box::<one_run_a_question::OneRunAQuestion>::default(),
         Box::<no_ghosts::NoGhosts>::default(),
         Box::new(promotion_gate::PromotionGate),
         Box::<intent_is_kept::IntentIsKept>::default(),

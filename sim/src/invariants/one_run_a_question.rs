@@ -1,5 +1,6 @@
 //! S21: of each question of a Rollout (kind, version, revision, step) at most one run is under way, of each step at most one
-//! Experiment, and none begins while an inconclusive one waits for a person; of each measurement there is one Job.
+//! Experiment, and none begins while an inconclusive one waits for a person or where one has succeeded already; of each
+//! measurement there is one Job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use super::view::{Views, step_of_experiment};
 use super::{Invariant, Violation};
 use crate::world::{Happened, World, Writer};
 
-/// The invariant.
-pub struct OneRunAQuestion;
+/// The invariant. Remembers the questions of Experiments that have succeeded, until an abort or other steps begin anew.
+#[derive(Default)]
+pub struct OneRunAQuestion(BTreeMap<Question, Text>);
 
 /// What a run or an Experiment is about.
 type Question = [Option<Text>; 5];
@@ -80,12 +82,30 @@ fn measured_twice<'w>(world: &'w World, job: &Object) -> Option<&'w Arc<Object>>
     })
 }
 
+impl OneRunAQuestion {
+    /// Notes an Experiment that succeeds, and forgets those of an epoch that is over.
+    fn note(&mut self, before: Option<&Object>, after: &Object) {
+        let succeeded = after.experiment().is_some_and(|body| body.status.phase() == "Successful");
+        if let Some(question) = question(after).filter(|_| succeeded) {
+            self.0.insert(question, after.meta.name.clone());
+        }
+        let Some(new) = after.rollout() else { return };
+        let steps = before.and_then(|before| before.rollout()).map(|body| &body.status.step_hash);
+        if new.status.is_aborted() || steps.is_some_and(|steps| *steps != new.status.step_hash) {
+            self.0.retain(|question, _| question[0].as_ref() != Some(&after.meta.uid));
+        }
+    }
+}
+
 impl Invariant for OneRunAQuestion {
     fn name(&self) -> &'static str {
         "S21"
     }
 
     fn saw(&mut self, world: &World, what: &Happened<'_>, _: &Views) -> Result<(), Violation> {
+        if let Happened::Stored { before, after: Some(after), .. } = what {
+            self.note(before.map(|before| &**before), after);
+        }
         let Happened::Stored { by: Writer::Controller, before: None, after: Some(made), .. } = what else {
             return Ok(());
         };
@@ -101,6 +121,9 @@ impl Invariant for OneRunAQuestion {
                 }
                 if made.kind == Kind::Experiment && waits_for_a_person(world, made) {
                     return wrong(format!("{name} begins while its Rollout waits for a person"));
+                }
+                if let Some(other) = question(made).and_then(|question| self.0.get(&question)) {
+                    return wrong(format!("{name} begins where {other} has succeeded"));
                 }
             }
             Kind::Job if matches!(made.body, Body::Other(_)) => {

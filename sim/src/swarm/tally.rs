@@ -75,7 +75,7 @@ impl Tally {
                     for column in &columns {
                         let cell = (*strategy, *verb, *column);
                         let count = table.get(&cell).copied().unwrap_or(0);
-                        if count < least {
+                        if count < least && can_be_judged(strategy, column) {
                             thin.push((cell, count));
                         }
                     }
@@ -83,6 +83,16 @@ impl Tally {
             }
         }
         thin
+    }
+}
+
+/// Whether a strategy has a place for this kind of evidence; true of everything that is no evidence.
+fn can_be_judged(strategy: &str, column: &str) -> bool {
+    match column {
+        "gate" => strategy == "blue-green",
+        "background" => strategy != "blue-green",
+        "inline" | "experiment" => strategy == "canary",
+        _ => true,
     }
 }
 

@@ -117,6 +117,19 @@ impl Runs {
     fn all(&self) -> impl Iterator<Item = &Arc<Object>> {
         [&self.post, &self.pre, &self.step, &self.background].into_iter().flatten()
     }
+
+    /// Leaves out what was asked before an abort. A pass that could not ask anew, because pods are missing or the Rollout is
+    /// paused by hand, would hand it on to one that no longer knows of the abort.
+    // INVARIANT: S21, a run of another epoch is no answer.
+    // ARGO: in the reference a bad run after the switch ends each retry as soon as the Service has moved again.
+    // scenarios/analysis/blue_green_bad_after_then_retried.yaml
+    fn forget(&mut self, draft: &mut Draft<'_>, before: &Runs) {
+        for run in [&mut self.post, &mut self.pre, &mut self.step, &mut self.background] {
+            if let Some(old) = run.take_if(|run| before.all().any(|old| old.meta.name == run.meta.name)) {
+                terminate(draft, &old);
+            }
+        }
+    }
 }
 
 /// Whether nothing is to be asked: all is decided, or there is nothing to compare with.
@@ -148,10 +161,12 @@ pub fn follow_blue_green(draft: &mut Draft<'_>, spec: &BlueGreen) -> bool {
     if asks_nothing(draft) {
         before.all().for_each(|run| terminate(draft, run));
     } else {
-        let skips = skips_pre_promotion(draft, spec, before.pre.is_some());
+        let has_run = |run: &Option<Arc<Object>>| run.is_some() && !draft.is_retried();
+        let (has_pre, has_post) = (has_run(&before.pre), has_run(&before.post));
+        let skips = skips_pre_promotion(draft, spec, has_pre);
         let asked = spec.pre_promotion_analysis.clone();
         after.pre = promotion_run(draft, Question::PrePromotion, asked, skips, before.pre.clone());
-        let skips = skips_post_promotion(draft, spec, before.post.is_some());
+        let skips = skips_post_promotion(draft, spec, has_post);
         let asked = spec.post_promotion_analysis.clone();
         after.post = promotion_run(draft, Question::PostPromotion, asked, skips, before.post.clone());
     }
@@ -159,7 +174,10 @@ pub fn follow_blue_green(draft: &mut Draft<'_>, spec: &BlueGreen) -> bool {
 }
 
 /// What is the same for both strategies: history, events, what the status will say.
-fn settle(draft: &mut Draft<'_>, before: Runs, after: Runs) -> bool {
+fn settle(draft: &mut Draft<'_>, before: Runs, mut after: Runs) -> bool {
+    if draft.is_retried() {
+        after.forget(draft, &before);
+    }
     history::clean_up(draft, &before, &after);
     tell(draft, &after);
     draft.runs = Some(after);
@@ -362,7 +380,7 @@ fn tell(draft: &mut Draft<'_>, runs: &Runs) {
 
 /// Writes the current runs into the status of this pass, if the pass looked at them.
 pub fn record(draft: &mut Draft<'_>) {
-    let Some(runs) = draft.runs.clone() else { return };
+    let Some(runs) = draft.runs.clone() else { return forget_unseen(draft) };
     // ARGO: the reference tries again in silence, and the update seems to go on.
     match draft.analysis_trouble.clone() {
         Some(_) if draft.facts.is_sabotaged(Sabotage::SilentTrouble) => {}
@@ -397,6 +415,20 @@ pub fn record(draft: &mut Draft<'_>) {
         let blue_green = draft.status.blue_green.get_or_insert_default();
         blue_green.pre_run = of(&runs.pre);
         blue_green.post_run = of(&runs.post);
+    }
+}
+
+/// A pass that only changes sizes looks at no run. If it is the one that still knows of an abort, those of before it are
+/// not handed on, as in [`Runs::forget`].
+fn forget_unseen(draft: &mut Draft<'_>) {
+    if !draft.is_retried() {
+        return;
+    }
+    if let Some(canary) = &mut draft.status.canary {
+        (canary.step_run, canary.background_run) = (None, None);
+    }
+    if let Some(blue_green) = &mut draft.status.blue_green {
+        (blue_green.pre_run, blue_green.post_run) = (None, None);
     }
 }
 
