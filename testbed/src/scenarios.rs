@@ -20,7 +20,7 @@ use tidegate_sim::scenario::{Condition, Entry, Files, Moment, Script, Since, The
 use tidegate_sim::world::{Millis, PodModel, PodModels};
 use tokio::time::Instant;
 
-use crate::stage::{Stage, duration};
+use crate::stage::{Stage, duration, made_for};
 use crate::stories::Tracks;
 use crate::surroundings::Surroundings;
 use crate::{Cluster, StandIn, TestbedError};
@@ -232,7 +232,10 @@ impl Case {
         let stand_in = StandIn::start(client, Some(&place.namespace), pods, script.seed).await?;
         let extras = surroundings.as_ref().map(Surroundings::extras).unwrap_or_default();
         stage.control(server.program, server.cluster.kubeconfig(), server.crash_at, extras).await?;
-        for object in &script.given {
+        // In the simulator they come at one instant. Here a Rollout that came first would be looked at without what it names.
+        let (rollouts, named): (Vec<_>, Vec<_>) =
+            script.given.iter().partition(|object| object.kind == Kind::Rollout);
+        for object in named.into_iter().chain(rollouts) {
             if let Err(why) = stage.create(object.to_value()).await {
                 stage.play.note(format!("create {} {why}", object.kind.name()));
             }
@@ -325,7 +328,11 @@ fn plain(tracks: &Tracks) -> Tracks {
 
 /// The last value of each track.
 fn end(tracks: &Tracks) -> Tracks {
-    let states = tracks.iter().filter(|(track, _)| is_state(track));
+    // A condition that came and went, while objects were made one after the other, is none at the end.
+    let is_none = |track: &str, values: &[Value]| {
+        track.contains("/condition/") && values.last().is_some_and(|last| last == "-")
+    };
+    let states = tracks.iter().filter(|(track, values)| is_state(track) && !is_none(track, values));
     states.map(|(track, values)| (track.clone(), values.last().cloned().into_iter().collect())).collect()
 }
 
@@ -462,6 +469,7 @@ fn kinds(script: &Script) -> BTreeSet<Kind> {
     if objects(script).any(has_experiment) {
         kinds.insert(Kind::Experiment);
     }
+    kinds.extend(objects(script).filter_map(|object| made_for(&object.to_value())));
     // A condition may name a kind without its version; then the objects do.
     kinds.retain(|kind| !kind.api_version().is_empty());
     kinds

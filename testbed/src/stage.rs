@@ -274,6 +274,12 @@ pub async fn install(cluster: &Cluster) -> Result<(), Box<dyn std::error::Error>
     Ok(())
 }
 
+/// The kind of the route that the controller makes for a Rollout all by itself: nobody stores one beforehand.
+pub(crate) fn made_for(object: &Value) -> Option<Kind> {
+    let smi = object.pointer("/spec/strategy/canary/trafficRouting/smi");
+    smi.map(|_| Kind::new("split.smi-spec.io/v1alpha1", "TrafficSplit"))
+}
+
 /// What an Event object says.
 fn notice(event: &Value) -> Option<Notice> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or("");

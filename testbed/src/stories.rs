@@ -18,7 +18,7 @@ use tidegate_sim::world::RouterModel;
 use tokio::time::Instant;
 
 use crate::controller::{Controller, Extras, program};
-use crate::stage::{Stage, duration, install};
+use crate::stage::{Stage, duration, install, made_for};
 use crate::surroundings::Surroundings;
 use crate::{Cluster, StandIn, TestbedError};
 
@@ -194,7 +194,8 @@ impl Theatre<'_> {
             Some(Kind::new(text("apiVersion")?, text("kind")?))
         });
         let made = [Kind::AnalysisRun, Kind::Experiment, Kind::Job];
-        let kinds: BTreeSet<Kind> = kinds.chain(made).collect();
+        let routes = story.objects.iter().filter_map(made_for);
+        let kinds: BTreeSet<Kind> = kinds.chain(made).chain(routes).collect();
         let client = self.cluster.client().await?;
         let metrics =
             Surroundings::start(&client, &place.namespace, BTreeSet::new(), RouterModel::default(), &[])
