@@ -283,11 +283,6 @@ impl Case {
         self.hasty
     }
 
-    /// Whether routers or metric providers have a part in it.
-    pub fn has_surroundings(&self) -> bool {
-        fit::is_routed(&self.script) || fit::is_measured(&self.script)
-    }
-
     fn as_recording(&self) -> Recording {
         let shown: Vec<Tracks> = self.shown.iter().map(plain).collect();
         recording(&self.name, &shown)

@@ -16,8 +16,13 @@ use tidegate_testbed::{Cluster, Suite, TestResult, run_tests};
 
 /// They wait most of the time.
 const AT_A_TIME: usize = 12;
-/// A real machine may stand still at the wrong moment: what differs is played once more, with less beside it.
-const PLAYS: usize = 2;
+/// A real machine may stand still at the wrong moment: what differs is played again, with less beside it.
+const PLAYS: usize = 3;
+
+/// Of a router's scenarios these are played each time, for each router; the others by command. All other scenarios are
+/// played each time, where they need no haste.
+const OF_EACH_ROUTER: [&str; 3] =
+    ["release_moves_the_weight_step_by_step", "abort_takes_the_traffic_back", "third_version_midway"];
 
 fn main() -> ExitCode {
     let suite = Suite::default()
@@ -61,16 +66,33 @@ enum Which {
 }
 
 impl Which {
-    /// Whether scenarios may be played in haste.
-    fn may_hasten(self) -> bool {
-        self == Which::ByCommand || wanted().is_some()
+    /// Whether a scenario of this name may be among them.
+    fn is(self, name: &str) -> bool {
+        if let Some(part) = wanted() {
+            return name.contains(&part) && self == Which::EachTime;
+        }
+        match (self, of_routers(name)) {
+            (Which::EachTime, Some(each_time)) => each_time,
+            (Which::ByCommand, Some(each_time)) => !each_time,
+            (_, None) => true,
+        }
     }
 
-    /// Whether one that a real server can show is played: each time those that need neither haste nor surroundings.
-    fn plays(self, case: &Case) -> bool {
-        let is_rare = case.is_hasty() || case.has_surroundings();
-        wanted().is_some() || is_rare == (self == Which::ByCommand)
+    /// Whether one of this name may be played in haste.
+    fn may_hasten(self, name: &str) -> bool {
+        self == Which::ByCommand || wanted().is_some() || of_routers(name).is_some()
     }
+
+    /// Whether one that a real server can show is played.
+    fn plays(self, case: &Case) -> bool {
+        self == Which::EachTime || case.is_hasty() || of_routers(&case.name).is_some()
+    }
+}
+
+/// Of a scenario of routers, whether it is one of those for each time.
+fn of_routers(name: &str) -> Option<bool> {
+    let story = name.rsplit('/').next().unwrap_or("");
+    name.starts_with("routers/").then(|| OF_EACH_ROUTER.contains(&story))
 }
 
 /// While one works on something: only scenarios whose path contains this.
@@ -100,10 +122,7 @@ impl Both {
 
     fn read(which: Which) -> Result<Both, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        let found: Vec<_> = find(&root)?
-            .into_iter()
-            .filter(|(name, _)| wanted().is_none_or(|part| name.contains(&part)))
-            .collect();
+        let found: Vec<_> = find(&root)?.into_iter().filter(|(name, _)| which.is(name)).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let read: Vec<(&String, Result<Fit, String>)> = std::thread::scope(|scope| {
             let parts: Vec<_> = (0..threads)
@@ -111,7 +130,7 @@ impl Both {
                     let found = found.iter().skip(part).step_by(threads);
                     let read = || {
                         found
-                            .map(|(name, file)| (name, Case::read(name, file, which.may_hasten())))
+                            .map(|(name, file)| (name, Case::read(name, file, which.may_hasten(name))))
                             .collect::<Vec<_>>()
                     };
                     scope.spawn(read)
@@ -134,7 +153,7 @@ impl Both {
         let only: usize = self.sim_only.values().map(Vec::len).sum();
         let hasty = self.cases.iter().filter(|case| case.is_hasty()).count();
         let whose = match self.which {
-            Which::EachTime => "scenarios, those that need neither haste nor surroundings,",
+            Which::EachTime => "scenarios, of each router's the three that are played each time,",
             Which::ByCommand => "further scenarios",
         };
         let mut text = format!(

@@ -62,7 +62,8 @@ fn without_defaults(value: &mut Value) {
                 ("type", Value::String(kind)) => kind != "Exact",
                 ("weight", weight) => *weight != 1,
                 ("percent", percent) => *percent != 100,
-                ("matches", matches) => *matches != json!([{"path": {"type": "PathPrefix", "value": "/"}}]),
+                ("path", path) => *path != json!({"type": "PathPrefix", "value": "/"}),
+                ("matches", matches) => *matches != json!([{}]),
                 _ => true,
             });
         }
