@@ -18,7 +18,7 @@ use tidegate_sim::world::RouterModel;
 use tokio::time::Instant;
 
 use crate::controller::{Controller, Extras, program};
-use crate::stage::{Stage, duration, install, made_for};
+use crate::stage::{Stage, duration, install, is_cluster_wide, made_for};
 use crate::surroundings::Surroundings;
 use crate::{Cluster, StandIn, TestbedError};
 
@@ -263,16 +263,9 @@ impl Theatre<'_> {
 
 async fn create(stage: &mut Stage, document: &Value) {
     let kind = document["kind"].as_str().unwrap_or("").to_owned();
-    if let Err(why) = stage.create(stage.play.placed(document)).await
-        // Another play's may still be there.
-        && !(is_cluster_wide(document) && why.starts_with("refused 409"))
-    {
+    if let Err(why) = stage.create(stage.play.placed(document)).await {
         stage.play.note(format!("create {kind} {why}"));
     }
-}
-
-fn is_cluster_wide(document: &Value) -> bool {
-    document["kind"] == "ClusterAnalysisTemplate"
 }
 
 fn script(metrics: &Surroundings, series: &BTreeMap<String, Vec<Value>>) {
