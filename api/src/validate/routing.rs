@@ -14,6 +14,8 @@ const APP_MESH_ENDED: &str = "AWS App Mesh has ended; use another router, for ex
 const BOTH_VIRTUAL_SERVICES: &str = "either VirtualService or VirtualServices must be configured";
 const NO_ROUTES: &str = "No routes configured. At least one of 'httpRoutes', 'grpcRoutes', 'tcpRoutes', 'tlsRoutes', \
                          'httpRoute', 'grpcRoute', 'tcpRoute' or 'tlsRoute' must be set";
+/// No API server stores a greater `weight` of a backend (schemas of `gateway.networking.k8s.io/v1`); the reference tries.
+const MOST_OF_GATEWAY_API: i64 = 1_000_000;
 const PROTOCOLS: [&str; 4] = ["http", "grpc", "tcp", "tls"];
 const GROUPS: [&str; 2] = ["gateway.networking.k8s.io", "policy.linkerd.io"];
 
@@ -24,6 +26,11 @@ pub(super) fn rules(canary: &Field<'_>, found: &mut Findings) {
     // ARGO: the reference divides by zero at 0, and takes a negative one for what it is (Q14).
     if most.int32(found).is_some_and(|most| most < 1) {
         found.invalid(&most, "must be at least 1");
+    }
+    if most.int32(found).is_some_and(|most| most > MOST_OF_GATEWAY_API)
+        && routing.get("plugins").get(GATEWAY_API).is_set()
+    {
+        found.invalid(&most, "must be at most 1000000, the greatest weight of a backend in Gateway API");
     }
     one_of_two(&routing.get("nginx"), ["stableIngress", "stableIngresses"], found);
     one_of_two(&routing.get("alb"), ["ingress", "ingresses"], found);

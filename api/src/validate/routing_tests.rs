@@ -160,6 +160,15 @@ fn rules_of_each_router_by_itself() {
         json!({"plugins": gateway_api(), "maxTrafficWeight": 0}),
         &["maxTrafficWeight: Invalid value: 0: must be at least 1"],
     );
+    breaks(json!({"plugins": gateway_api(), "maxTrafficWeight": 1_000_000}), &[]);
+    breaks(
+        json!({"plugins": gateway_api(), "maxTrafficWeight": 1_000_001}),
+        &[
+            "maxTrafficWeight: Invalid value: 1000001: must be at most 1000000, the greatest weight of a backend in \
+           Gateway API",
+        ],
+    );
+    breaks(json!({"nginx": {"stableIngress": "a"}, "maxTrafficWeight": 100_000_000}), &[]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tidegate_api::duration::GoDuration;
 use tidegate_api::object::{Kind, Object};
 use tidegate_api::time::Span;
 use tidegate_sim::scenario::{Entry, Fault, Moment, Patch, Script, Verb};
-use tidegate_sim::world::{Millis, PodModel, PodModels};
+use tidegate_sim::world::{Flaps, Millis, PodModel, PodModels};
 
 /// How much less.
 const LESS: i64 = 10;
@@ -116,6 +116,11 @@ fn pods(models: &PodModels) -> PodModels {
     let hastened = |model: &PodModel| PodModel {
         startup: millis(model.startup),
         crash_after: model.crash_after.map(millis),
+        flaps: model.flaps.as_ref().map(|flaps| Flaps {
+            up: millis(flaps.up),
+            down: millis(flaps.down),
+            ..flaps.clone()
+        }),
         termination: millis(model.termination),
         ..model.clone()
     };
